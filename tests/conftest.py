@@ -1,0 +1,19 @@
+"""Puts the tests' own domain beside the shipped ones, and says where real data lie."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+os.environ["CONSILIENCE_DOMAINS"] = str(TESTS / "domains")
+SHARED = Path(os.environ.get("CONSILIENCE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real data in native formats; tests that use it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"real data are not here ({SHARED}; set CONSILIENCE_SHARED_DATA)")
+    return SHARED

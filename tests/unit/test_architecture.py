@@ -1,0 +1,93 @@
+"""Imports run one way, light modules stay light, and the chain knows no domain."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "workflow" / "consilience"
+CHAIN = [*ROOT.glob("workflow/rules/*.smk"), *ROOT.glob("workflow/scripts/*.py"), ROOT / "Snakefile"]
+SLICES = sorted(path.parent.name for path in LIBRARY.glob("domains/*/schema.yaml"))
+HEAVY = ("torch", "sklearn", "statsmodels", "matplotlib", "captum", "shap", "torch_geometric", "pandas")
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_only_scripts_and_configuration_know_the_slices():
+    offenders = [
+        f"{path.relative_to(LIBRARY)}: {name}"
+        for path in LIBRARY.rglob("*.py")
+        if "domains" not in path.parts and path.name not in ("configuration.py", "fingerprint.py")
+        for name in imports(path)
+        if name.startswith("consilience.domains")
+    ]
+    assert offenders == []
+
+
+def test_a_slice_imports_no_other_slice():
+    offenders = [
+        f"{path.relative_to(LIBRARY)}: {name}"
+        for path in (LIBRARY / "domains").glob("*/*.py")
+        for name in imports(path)
+        if name.startswith("consilience.domains.") and name.split(".")[2] != path.parent.name
+    ]
+    assert offenders == []
+
+
+@pytest.mark.parametrize("path", CHAIN, ids=lambda path: path.name)
+def test_the_chain_names_no_domain(path):
+    text = path.read_text().lower()
+    assert [
+        name for name in [*SLICES, "gene", "toy"] if name in text.replace("generat", "").replace("generic", "")
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("consilience", (*HEAVY, "numpy")),
+        ("consilience.configuration", (*HEAVY, "numpy")),
+        ("consilience.fingerprint", (*HEAVY, "numpy")),
+        ("consilience.jobs", HEAVY),
+        ("consilience.dataset", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.splits", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.attribution.store", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.consensus.drivers", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.domains.expression.prepare", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.evaluation", ("torch", "matplotlib", "captum", "shap")),
+    ],
+)
+def test_light_modules_import_nothing_heavy(module, absent):
+    code = f"import sys, {module}; print(*sorted(set(sys.modules) & set({absent!r})))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout.split() == []
+
+
+def test_every_rule_says_what_a_cluster_needs():
+    words = (
+        "log:",
+        "benchmark:",
+        "params:",
+        "threads:",
+        "resources:",
+        "mem_mb",
+        "runtime",
+        "conda:",
+        "message:",
+        "script:",
+    )
+    for path in ROOT.glob("workflow/rules/*.smk"):
+        for rule in path.read_text().split("\nrule ")[1:]:
+            missing = [word for word in words if word not in rule]
+            assert not missing, f"{path.name}: rule {rule.split(':')[0]} lacks {missing}"

@@ -1,0 +1,39 @@
+"""The lock, the conda environment and pyproject.toml describe one tree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def lock():
+    lines = (ROOT / "envs" / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_line_of_the_lock_is_an_exact_public_pin():
+    assert [line for line in lock() if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line)] == []
+    assert "torch==2.13.0" in lock()
+
+
+def test_the_conda_environment_installs_the_lock():
+    environment = yaml.safe_load((ROOT / "envs" / "consilience.yaml").read_text())
+    pins = next(part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    assert pins == lock()
+
+
+def test_the_lock_holds_all_that_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(name for group in project["optional-dependencies"].values() for name in group),
+    ]
+    names = {canonical(re.match(r"[A-Za-z0-9._-]+", requirement)[0]) for requirement in wanted}
+    assert names <= {canonical(line.split("==")[0]) for line in lock()}

@@ -1,0 +1,87 @@
+import hashlib
+import os
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from consilience import files
+from consilience.errors import ConsilienceError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "table.tsv"
+    files.write_table(path, pd.DataFrame({"gene": ["JUN"]}))
+    with pytest.raises(RuntimeError), files.whole(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["table.tsv"]
+    assert files.read_table(path)["gene"].tolist() == ["JUN"]
+
+
+def test_written_files_are_readable_by_others(tmp_path):
+    files.write_json(tmp_path / "facts.json", {"a": 1})
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "facts.json").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".csv", ".parquet"])
+def test_tables_come_back(tmp_path, suffix):
+    values = np.random.default_rng(0).normal(size=50).astype(np.float32)
+    frame = pd.DataFrame({"feature": ["NA", "None", "nan", *map(str, range(47))], "value": values})
+    files.write_table(tmp_path / f"table{suffix}", frame)
+    back = files.read_table(tmp_path / f"table{suffix}", ("feature", "value"))
+    assert back["feature"].tolist() == frame["feature"].tolist()
+    assert (back["value"].astype(np.float32) == values).all()
+
+
+def test_a_table_must_have_its_columns(tmp_path):
+    files.write_table(tmp_path / "split.tsv", pd.DataFrame({"sample": ["a"]}))
+    with pytest.raises(ConsilienceError, match=r"split\.tsv: no column group, role; it has sample"):
+        files.read_table(tmp_path / "split.tsv", ("sample", "group", "role"))
+
+
+def test_json_refuses_what_it_cannot_hold(tmp_path):
+    with pytest.raises(ConsilienceError, match="null"):
+        files.write_json(tmp_path / "metrics.json", {"r2": float("nan")})
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file"), (b"gene,count\nJUN,3\n", "not an HDF5 file"), ("cut", "damaged or truncated")],
+)
+def test_hdf5_that_is_none_is_one_clear_line(tmp_path, content, message):
+    path = tmp_path / "input.h5"
+    if content == "cut":
+        with h5py.File(path, "w") as file:
+            file["data"] = np.arange(10_000)
+        path.write_bytes(path.read_bytes()[:5_000])
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConsilienceError, match=message) as caught, files.read_h5(path):
+        pass
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_tensors_and_facts_come_back_with_the_same_bytes(tmp_path):
+    tensors = {f"layer/{name}": np.random.default_rng(0).normal(size=(3, 4)) for name in "dcba"}
+    facts = {"members": [{"seed": 1}], "model": "mlp", "outputs": 1}
+    digests = set()
+    for number in range(5):
+        path = tmp_path / f"{number}.safetensors"
+        files.write_tensors(path, dict(sorted(tensors.items(), reverse=number % 2 == 0)), facts)
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(digests) == 1
+    back, back_facts = files.read_tensors(path)
+    assert back_facts == facts
+    assert all((back[name] == tensors[name]).all() for name in tensors)
+
+
+def test_a_damaged_tensor_file_is_refused(tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(b"\x00" * 20)
+    with pytest.raises(ConsilienceError, match="not a whole safetensors file"):
+        files.read_tensors(tmp_path / "weights.safetensors")

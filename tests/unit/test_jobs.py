@@ -1,0 +1,78 @@
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from consilience.errors import ConsilienceError
+from consilience.jobs import job
+
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+
+
+class Params(SimpleNamespace):
+    def get(self, name, default=None):
+        return getattr(self, name, default)
+
+
+@pytest.fixture
+def snakemake(tmp_path):
+    yield SimpleNamespace(
+        log=[str(tmp_path / "logs" / "study" / "train.log")],
+        params=Params(seed=7, device="cpu", threads=1),
+        rule="train",
+        scriptdir=str(SCRIPTS),
+    )
+    for handler in logging.getLogger().handlers[:]:
+        if isinstance(handler, logging.FileHandler):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+    logging.captureWarnings(False)
+
+
+def test_the_log_opens_with_seed_device_and_versions_and_ends_with_the_result(snakemake):
+    with job(snakemake) as log:
+        log.info("test r2 0.5")
+    lines = Path(snakemake.log[0]).read_text().splitlines()
+    assert "train: seed 7, device cpu, threads 1, Python" in lines[0]
+    assert f"numpy {np.__version__}" in lines[0]
+    assert lines[-1].endswith("test r2 0.5")
+
+
+def test_an_error_for_people_is_one_line_and_its_trace_goes_to_the_log(snakemake, capsys):
+    with pytest.raises(SystemExit) as stopped, job(snakemake):
+        raise ConsilienceError("counts.h5: no gene 'IRF2BP'")
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == "Error in train: counts.h5: no gene 'IRF2BP'\n"
+    assert "Traceback" in Path(snakemake.log[0]).read_text()
+
+
+def test_notes_follow_the_line(snakemake, capsys):
+    error = ConsilienceError("no sample passes")
+    error.add_note("step  samples")
+    with pytest.raises(SystemExit), job(snakemake):
+        raise error
+    assert capsys.readouterr().err == "Error in train: no sample passes\nstep  samples\n"
+
+
+def test_an_unexpected_error_names_the_log(snakemake, capsys):
+    with pytest.raises(SystemExit), job(snakemake):
+        raise KeyError("member")
+    assert capsys.readouterr().err.startswith("Error in train: KeyError: 'member' (a fault of the workflow; see ")
+
+
+def test_a_library_elsewhere_is_refused(snakemake, capsys):
+    snakemake.scriptdir = "/somewhere/else/scripts"
+    with pytest.raises(SystemExit), job(snakemake):
+        pass
+    assert "expected the workflow's own, /somewhere/else/consilience" in capsys.readouterr().err
+
+
+def test_threads_are_those_of_the_params(snakemake):
+    with job(snakemake):
+        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+        if "torch" in sys.modules:
+            assert sys.modules["torch"].get_num_threads() == 1

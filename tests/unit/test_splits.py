@@ -1,0 +1,132 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from consilience.errors import ConsilienceError
+from consilience.splits import ROLES, assign, connected_groups, overlaps
+
+HASH = {"mode": "hash", "group": "series", "train": 0.7, "validation": 0.15, "test": 0.15, "salt": "s"}
+
+
+def samples(series, **columns):
+    return pd.DataFrame({"id": [f"s{row}" for row in range(len(series))], "series": series, **columns})
+
+
+def test_components_agree_with_scipy():
+    random = np.random.default_rng(0)
+    values = [",".join(f"G{name}" for name in random.integers(120, size=random.integers(1, 4))) for _ in range(80)]
+    pairs = np.array([(row, int(name[1:])) for row, value in enumerate(values) for name in value.split(",")])
+    edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], 80 + pairs[:, 1])), shape=(200, 200))
+    expected = connected_components(edges, directed=False)[1][:80]
+    found = pd.factorize(connected_groups(pd.Series(values)))[0]
+    assert (found[:, None] == found[None]).tolist() == (expected[:, None] == expected[None]).tolist()
+
+
+def test_components_do_not_depend_on_the_order_of_samples():
+    values = pd.Series(["b,c", "a", "c,d", "a,e", "f"])
+    groups = dict(zip(values, connected_groups(values), strict=True))
+    turned = values[::-1].reset_index(drop=True)
+    assert dict(zip(turned, connected_groups(turned), strict=True)) == groups
+    assert groups == {"b,c": "b", "a": "a", "c,d": "b", "a,e": "a", "f": "f"}
+
+
+def test_hashed_roles_keep_groups_whole_and_their_shares():
+    split = assign(samples([f"G{row // 3}" for row in range(9000)]), HASH)
+    assert split.groupby("group")["role"].nunique().max() == 1
+    shares = split["role"].value_counts(normalize=True)
+    assert shares.loc[list(ROLES)].to_numpy() == pytest.approx([0.7, 0.15, 0.15], abs=0.03)
+
+
+def test_adding_samples_moves_nobody():
+    first = assign(samples([f"G{row}" for row in range(200)]), HASH)
+    more = assign(samples([f"G{row}" for row in range(-100, 300)]), HASH)
+    both = first.merge(more, on="group")
+    assert len(both) == 200
+    assert (both["role_x"] == both["role_y"]).all()
+
+
+def test_official_roles_are_kept_and_validation_is_hashed_out_of_train_by_group():
+    series = [f"G{row // 4}" for row in range(400)]
+    roles = ["test" if row % 5 == 0 else "train" for row in range(400)]
+    split = assign(samples(series, official_role=roles), {**HASH, "mode": "official"})
+    assert ((split["role"] == "test") == (np.array(roles) == "test")).all()
+    rest = split[split["role"] != "test"]
+    assert rest.groupby("group")["role"].nunique().max() == 1
+    assert (rest["role"] == "validation").mean() == pytest.approx(0.15 / 0.85, abs=0.08)
+
+
+def test_an_official_validation_role_is_kept_too():
+    roles = ["train", "validation", "test"] * 20
+    split = assign(samples(list("abcdef") * 10, official_role=roles), {**HASH, "mode": "official"})
+    assert split["role"].tolist() == roles
+
+
+def test_official_test_leaves_the_rest_to_the_hash():
+    roles = ["train", "validation", "test"] * 40
+    table = samples([f"G{row}" for row in range(120)], official_role=roles)
+    split = assign(table, {**HASH, "mode": "official_test"})
+    assert ((split["role"] == "test") == (np.array(roles) == "test")).all()
+    assert set(split["role"][np.array(roles) == "train"]) == {"train", "validation"}
+
+
+def test_an_empty_role_is_refused_with_counts_and_a_salt_that_works():
+    table = samples([f"G{row}" for row in range(4)])
+    empty = next(salt for salt in map(str, range(100)) if _fails(table, {**HASH, "salt": salt}))
+    with pytest.raises(
+        ConsilienceError, match=r"a role is empty .*samples in .* groups.*split\.salt: (\S+) works"
+    ) as caught:
+        assign(table, {**HASH, "salt": empty})
+    works = str(caught.value).rsplit("split.salt: ", 1)[1].split()[0]
+    assert set(assign(table, {**HASH, "salt": works})["role"]) == set(ROLES)
+
+
+def _fails(table, settings):
+    try:
+        assign(table, settings)
+    except ConsilienceError:
+        return True
+    return False
+
+
+def test_a_role_that_can_never_be_filled_says_so():
+    with pytest.raises(ConsilienceError, match="none of 1000 other salts works"):
+        assign(samples(["G", "G", "G"]), HASH)
+
+
+def test_every_role_needs_every_class():
+    table = samples([f"G{row}" for row in range(200)])
+    labels = np.r_[0, np.ones(199, int)]
+    with pytest.raises(ConsilienceError, match="lacks a class"):
+        assign(table, HASH, labels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group": "serie"}, "no sample column 'serie'; the dataset has id, series"),
+        ({"mode": "official"}, "needs the sample column official_role"),
+    ],
+)
+def test_settings_that_the_samples_do_not_fit(settings, message):
+    with pytest.raises(ConsilienceError, match=message):
+        assign(samples(["a", "b", "c"]), {**HASH, **settings})
+
+
+def test_an_unknown_official_role_and_an_empty_group_are_named():
+    with pytest.raises(ConsilienceError, match="'dev' is not one of train"):
+        assign(samples(["a", "b"], official_role=["dev", "test"]), {**HASH, "mode": "official"})
+    with pytest.raises(ConsilienceError, match="sample 1: the group column 'series' is empty"):
+        assign(samples(["a", " "]), HASH)
+
+
+def test_overlaps_count_shared_groups():
+    table = samples(list("aabbcc"), tissue=list("xyxyzz"), weight=[1.0] * 6)
+    split = pd.DataFrame(
+        {"group": list("aabbcc"), "role": ["train", "train", "test", "test", "validation", "validation"]}
+    )
+    found = overlaps(table, split)
+    assert found["tissue"] == {"train and validation": 0, "train and test": 2, "validation and test": 0}
+    assert found["group"] == dict.fromkeys(found["group"], 0)
+    assert set(found) == {"group", "series", "tissue"}

@@ -1,0 +1,88 @@
+# Lists per model, their matrix, and the drivers the models agree on; a generated rule, since studies choose models.
+
+for study_name, study in STUDIES.items():
+
+    rule:
+        name:
+            f"consensus_{study_name}"
+        input:
+            attributions=of_models("results/{study}/attributions/{model}/{method}.h5"),
+            coefficients="results/{study}/linear/coefficients.tsv",
+        output:
+            positive=[f"results/{{study}}/top/{model}_positive.csv" for model in study.models],
+            negative=[f"results/{{study}}/top/{model}_negative.csv" for model in study.models],
+            matrix="results/{study}/top_matrix.csv",
+            drivers="results/{study}/drivers.csv",
+            top="results/{study}/top_drivers.csv",
+        log:
+            "logs/{study}/consensus.log",
+        benchmark:
+            "benchmarks/{study}/consensus.tsv"
+        wildcard_constraints:
+            study=study_name,
+        conda:
+            ENVIRONMENT
+        threads: SETTINGS["threads"]
+        resources:
+            mem_mb=memory(1500, 4),
+            runtime=30,
+        params:
+            models=study.models,
+            voters=study.voters,
+            settings=setting("consensus"),
+            threads=SETTINGS["threads"],
+            code=code("consensus"),
+        message:
+            "{wildcards.study}: form the consensus of the models"
+        script:
+            "../scripts/consensus.py"
+
+    rule:
+        name:
+            f"consensus_figures_{study_name}"
+        input:
+            positive=[f"results/{{study}}/top/{model}_positive.csv" for model in study.models],
+            negative=[f"results/{{study}}/top/{model}_negative.csv" for model in study.models],
+            drivers="results/{study}/drivers.csv",
+            top="results/{study}/top_drivers.csv",
+        output:
+            lists=report(
+                [f"results/{{study}}/figures/top_{model}.png" for model in study.models],
+                caption="../report/top_lists.rst",
+                category="{study}",
+                subcategory="drivers",
+            ),
+            positive=report(
+                "results/{study}/figures/top_drivers_positive.png",
+                caption="../report/top_drivers.rst",
+                category="{study}",
+                subcategory="drivers",
+            ),
+            negative=report(
+                "results/{study}/figures/top_drivers_negative.png",
+                caption="../report/top_drivers.rst",
+                category="{study}",
+                subcategory="drivers",
+            ),
+        log:
+            "logs/{study}/consensus_figures.log",
+        benchmark:
+            "benchmarks/{study}/consensus_figures.tsv"
+        wildcard_constraints:
+            study=study_name,
+        conda:
+            ENVIRONMENT
+        threads: SETTINGS["threads"]
+        resources:
+            mem_mb=memory(1500),
+            runtime=15,
+        params:
+            models=study.models,
+            voters=study.voters,
+            top=setting("consensus", "top"),
+            threads=SETTINGS["threads"],
+            code=code("consensus_figures"),
+        message:
+            "{wildcards.study}: draw the drivers"
+        script:
+            "../scripts/consensus_figures.py"

@@ -1,0 +1,75 @@
+# The networks' lists held against the linear model's, and both against the truth where it is planted.
+
+
+rule overlap:
+    input:
+        drivers="results/{study}/drivers.csv",
+        lists=lambda wildcards: list(EXTRA_LISTS.get(wildcards.study, {}).values()),
+    output:
+        overlap="results/{study}/overlap.csv",
+        positive=report(
+            "results/{study}/venn_positive.png",
+            caption="../report/venn.rst",
+            category="{study}",
+            subcategory="overlap",
+        ),
+        negative=report(
+            "results/{study}/venn_negative.png",
+            caption="../report/venn.rst",
+            category="{study}",
+            subcategory="overlap",
+        ),
+    log:
+        "logs/{study}/overlap.log",
+    benchmark:
+        "benchmarks/{study}/overlap.tsv"
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=memory(1500),
+        runtime=15,
+    params:
+        settings=setting("consensus"),
+        names=lambda wildcards: list(EXTRA_LISTS.get(wildcards.study, {})),
+        threads=SETTINGS["threads"],
+        code=code("overlap"),
+    message:
+        "{wildcards.study}: overlap of the networks and the linear model, with its chance level"
+    script:
+        "../scripts/overlap.py"
+
+
+rule recovery:
+    input:
+        truth="results/{study}/truth.tsv",
+        attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
+        coefficients="results/{study}/linear/coefficients.tsv",
+    output:
+        table="results/{study}/recovery.tsv",
+        figure=report(
+            "results/{study}/figures/recovery.png",
+            caption="../report/recovery.rst",
+            category="{study}",
+            subcategory="recovery",
+        ),
+    log:
+        "logs/{study}/recovery.log",
+    benchmark:
+        "benchmarks/{study}/recovery.tsv"
+    wildcard_constraints:
+        study=named(lambda study: study.simulated),
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=memory(1500, 4),
+        runtime=30,
+    params:
+        voters=lambda wildcards: study_of(wildcards).voters,
+        threads=SETTINGS["threads"],
+        code=code("recovery"),
+    message:
+        "{wildcards.study}: recovery of the planted drivers"
+    script:
+        "../scripts/recovery.py"

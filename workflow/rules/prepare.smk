@@ -1,0 +1,86 @@
+# Raw data to dataset.h5: simulated, downloaded, or the user's own file.
+
+
+rule simulate:
+    output:
+        raw=directory("results/{study}/raw"),
+        truth="results/{study}/truth.tsv",
+    log:
+        "logs/{study}/simulate.log",
+    benchmark:
+        "benchmarks/{study}/simulate.tsv"
+    wildcard_constraints:
+        study=named(lambda study: study.simulated),
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=memory(1500),
+        runtime=30,
+    params:
+        domain=lambda wildcards: study_of(wildcards).domain,
+        settings=lambda wildcards: study_of(wildcards).preparation,
+        seed=setting("seed"),
+        threads=SETTINGS["threads"],
+        code=code("simulate", "simulate"),
+    message:
+        "{wildcards.study}: simulate raw data with planted drivers"
+    script:
+        "../scripts/simulate.py"
+
+
+rule download:
+    output:
+        "resources/downloads/{checksum}/{file}",
+    log:
+        "logs/download/{checksum}/{file}.log",
+    benchmark:
+        "benchmarks/download/{checksum}/{file}.tsv"
+    retries: 2
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(500),
+        runtime=720,
+    params:
+        source=lambda wildcards: next(
+            file
+            for study in STUDIES.values()
+            for file in downloads_of(study)
+            if file["path"] == f"resources/downloads/{wildcards.checksum}/{wildcards.file}"
+        ),
+        threads=1,
+    message:
+        "download {wildcards.file}"
+    script:
+        "../scripts/download.py"
+
+
+rule prepare:
+    input:
+        raw=raw_of,
+        tables=lambda wildcards: list(study_of(wildcards).tables),
+    output:
+        dataset="results/{study}/dataset.h5",
+        audit="results/{study}/audit.tsv",
+    log:
+        "logs/{study}/prepare.log",
+    benchmark:
+        "benchmarks/{study}/prepare.tsv"
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=memory(3000),
+        runtime=240,
+    params:
+        domain=lambda wildcards: study_of(wildcards).domain,
+        settings=lambda wildcards: study_of(wildcards).preparation,
+        seed=setting("seed"),
+        threads=SETTINGS["threads"],
+        code=code("prepare", "prepare"),
+    message:
+        "{wildcards.study}: prepare the dataset"
+    script:
+        "../scripts/prepare.py"

@@ -1,0 +1,36 @@
+# What a person reads first: one row a study, and the same as text on the terminal.
+
+
+rule summary:
+    input:
+        splits=of_studies("split.json"),
+        audits=of_studies("audit.tsv"),
+        drivers=of_studies("drivers.csv"),
+        top=of_studies("top_drivers.csv"),
+        linear=of_studies("linear/metrics.json"),
+        overlaps=of_studies("overlap.csv"),
+        metrics=[
+            f"results/{name}/models/{model}/metrics.json" for name, study in STUDIES.items() for model in study.models
+        ],
+        recoveries=[f"results/{name}/recovery.tsv" for name, study in STUDIES.items() if study.simulated],
+    output:
+        table="results/summary.tsv",
+        text="results/summary.txt",
+    log:
+        "logs/summary.log",
+    benchmark:
+        "benchmarks/summary.tsv"
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=memory(500),
+        runtime=10,
+    params:
+        studies={name: study.models for name, study in STUDIES.items()},
+        threads=SETTINGS["threads"],
+        code=lambda wildcards: fingerprint(SCRIPTS / "summary.py"),
+    message:
+        "summary of all studies"
+    script:
+        "../scripts/summary.py"

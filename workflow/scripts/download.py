@@ -1,0 +1,17 @@
+"""Downloads one raw file, resumed where an earlier try broke off.
+
+Its SHA-256 is checked before it gets its name.
+"""
+
+import sys
+from pathlib import Path
+
+from consilience.download import download
+from consilience.jobs import job
+
+if "snakemake" in globals():
+    with job(snakemake) as log:
+        path = Path(snakemake.output[0])
+        source = snakemake.params.source
+        download(source["url"], source["sha256"], path, progress=sys.stderr.isatty())
+        log.info("%s: %d bytes", path.name, path.stat().st_size)

@@ -1,0 +1,21 @@
+"""Fits a slice's representation on the training role and encodes every sample with it.
+
+The result is a dataset like the first, which the rest of the chain reads.
+"""
+
+from pathlib import Path
+
+from consilience.dataset import Dataset
+from consilience.domains import slice_module
+from consilience.files import read_table, write_json
+from consilience.jobs import job
+
+if "snakemake" in globals():
+    with job(snakemake) as log:
+        params, output = snakemake.params, snakemake.output
+        split = read_table(snakemake.input.split, ("sample", "group", "role"))
+        with Dataset.open(snakemake.input.dataset) as dataset:
+            encode = slice_module(params.domain, "encode").encode
+            facts = encode(dataset, split, params.settings, Path(output.encoded), params.seed, params.device)
+        write_json(output.facts, facts)
+        log.info("%s", facts)

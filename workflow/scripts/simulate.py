@@ -1,0 +1,31 @@
+"""Simulates a study's raw data in its native format, with planted drivers.
+
+The folder is filled under another name and renamed when whole.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from consilience.domains import slice_module
+from consilience.files import write_table
+from consilience.jobs import job
+
+
+def simulate(domain: str, settings: dict[str, Any], seed: int, raw: Path, truth: Path) -> int:
+    """Fill the folder `raw`, write the planted drivers to `truth`, and return their number."""
+    partial = raw.with_name(f".{raw.name}.partial")
+    for folder in (partial, raw):
+        shutil.rmtree(folder, ignore_errors=True)
+    partial.mkdir(parents=True)
+    planted = slice_module(domain, "simulate").simulate(partial, settings, seed)
+    write_table(truth, planted)
+    partial.rename(raw)
+    return len(planted)
+
+
+if "snakemake" in globals():
+    with job(snakemake) as log:
+        params, output = snakemake.params, snakemake.output
+        count = simulate(params.domain, params.settings, params.seed, Path(output.raw), Path(output.truth))
+        log.info("%d planted drivers", count)

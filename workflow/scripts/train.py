@@ -1,0 +1,31 @@
+"""Trains all members of one model, or imports its weights, and evaluates the ensemble on the test role.
+
+The trivial predictors are evaluated beside it.
+"""
+
+import sys
+
+from consilience.dataset import Dataset
+from consilience.domains import slice_module
+from consilience.evaluation import describe, evaluate_test_role
+from consilience.files import read_table, write_json, write_table
+from consilience.jobs import job
+from consilience.training.train import train_model
+
+if "snakemake" in globals():
+    with job(snakemake) as log:
+        params, output, model = snakemake.params, snakemake.output, snakemake.wildcards.model
+        split = read_table(snakemake.input.split, ("sample", "group", "role"))
+        build = slice_module(params.domain, "model").build
+        with Dataset.open(snakemake.input.dataset) as dataset:
+            trained = train_model(
+                dataset, split, build, params.specification, params.training, model, params.seed, params.device,
+                progress=sys.stderr.isatty(),
+            )  # fmt: skip
+            metrics = evaluate_test_role(dataset, split, model, trained.predicted, params.seed)
+        trained.ensemble.save(output.ensemble)
+        write_table(output.members, trained.members)
+        write_table(output.history, trained.history)
+        write_table(output.predictions, trained.predictions)
+        write_json(output.metrics, {**metrics, "training": trained.facts})
+        log.info("trained on %s; %s", trained.facts["device"], describe(metrics))
