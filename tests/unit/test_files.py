@@ -37,6 +37,15 @@ def test_tables_come_back(tmp_path, suffix):
     assert (back["value"].astype(np.float32) == values).all()
 
 
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    frame = pd.DataFrame({"feature": ["17", "08"], "target": ["3", "4"], "rank": [1, 2]})
+    files.write_table(tmp_path / "drivers.csv", frame)
+    back = files.read_table(tmp_path / "drivers.csv")
+    assert back["feature"].tolist() == ["17", "08"]
+    assert back["target"].tolist() == ["3", "4"]
+    assert back["rank"].tolist() == [1, 2]
+
+
 def test_a_table_must_have_its_columns(tmp_path):
     files.write_table(tmp_path / "split.tsv", pd.DataFrame({"sample": ["a"]}))
     with pytest.raises(ConsilienceError, match=r"split\.tsv: no column group, role; it has sample"):

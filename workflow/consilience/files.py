@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEPARATORS = {".tsv": "\t", ".csv": ","}
+# Columns that hold names: a pixel called 17 and a class called 3 stay text.
+NAMES = ("feature", "target", "sample", "group", "name", "model", "method", "kind", "rows")
 
 
 @contextmanager
@@ -92,7 +94,7 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
 def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read a .tsv, .csv or .parquet table; `columns` are those it must have.
 
-    Only an empty field is missing: genes named NA and classes named None stay text.
+    Only an empty field is missing: features named NA and classes named None stay text, as do the columns NAMES.
     """
     import pandas as pd
 
@@ -102,7 +104,13 @@ def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     if suffix == ".parquet":
         frame = pd.read_parquet(path)
     else:
-        frame = pd.read_csv(path, sep=SEPARATORS.get(suffix, ","), keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(
+            path,
+            sep=SEPARATORS.get(suffix, ","),
+            keep_default_na=False,
+            na_values=[""],
+            dtype=dict.fromkeys(NAMES, str),
+        )
     absent = [column for column in columns if column not in frame.columns]
     if absent:
         raise ConsilienceError(f"{path}: no column {', '.join(absent)}; it has {', '.join(map(str, frame.columns))}")

@@ -10,8 +10,11 @@ SCRIPTS = LIBRARY / "scripts"
 # Scripts and jobs on other nodes import the library beside this workflow, whatever is installed elsewhere.
 sys.path.insert(0, str(LIBRARY))
 os.environ.update(PYTHONPATH=os.pathsep.join([str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]))
+# --directory has changed the folder by now, so that the shell's own word tells where the command was given; jobs on
+# other nodes inherit it.
+COMMAND_FOLDER = Path(os.environ.setdefault("CONSILIENCE_COMMAND_FOLDER", os.environ.get("PWD", os.getcwd())))
 if "domains_directory" in config:
-    os.environ.update(CONSILIENCE_DOMAINS=str(Path(workflow.workdir_init, config["domains_directory"])))
+    os.environ.update(CONSILIENCE_DOMAINS=str(COMMAND_FOLDER / config["domains_directory"]))
 
 from consilience.configuration import check_config, load_studies
 from consilience.domains import slices
@@ -22,7 +25,7 @@ from consilience.targets import check_targets
 try:
     SETTINGS = check_config(config)
     STUDIES = load_studies(
-        Path(workflow.workdir_init, SETTINGS.get("studies_directory", f"{workflow.basedir}/config/studies")),
+        COMMAND_FOLDER / SETTINGS.get("studies_directory", f"{workflow.basedir}/config/studies"),
         SETTINGS.get("studies"),
     )
     check_targets(sys.argv[1:], STUDIES)  # Snakemake knows its targets only after this file

@@ -27,7 +27,7 @@ rule summary:
         mem_mb=memory(500),
         runtime=10,
     params:
-        studies={name: study.models for name, study in STUDIES.items()},
+        studies={name: {"models": study.models, "voters": study.voters} for name, study in STUDIES.items()},
         threads=SETTINGS["threads"],
         code=lambda wildcards: fingerprint(SCRIPTS / "summary.py"),
     message:

@@ -6,7 +6,7 @@ The linear model's coefficients stand beside them.
 from consilience.attribution.store import read
 from consilience.consensus.drivers import drivers, top_drivers
 from consilience.consensus.linear import coefficient_table, consensus_kind
-from consilience.consensus.lists import DIRECTIONS, ModelAttribution, short_lists, top_list, top_matrix
+from consilience.consensus.lists import DIRECTIONS, ModelAttribution, short_lists, top_list, top_matrix, voting
 from consilience.files import read_table, write_table
 from consilience.jobs import job
 
@@ -18,12 +18,12 @@ if "snakemake" in globals():
             ModelAttribution.of(read(path), consensus=model in params.voters)
             for model, path in zip(params.models, snakemake.input.attributions, strict=True)
         ]
-        targets, features = models[0].targets, models[0].features
+        targets, features = voting(models)[0].targets, voting(models)[0].features
         for direction in DIRECTIONS:
             for model, path in zip(models, output[direction], strict=True):
                 table = top_list(model, top, direction)
                 write_table(path, table)
-                for target, count in short_lists(table, targets, top).items():
+                for target, count in short_lists(table, model.targets, top).items():
                     log.info("%s: only %d %s features for %s, of %d", model.model, count, direction, target, top)
         coefficients = read_table(snakemake.input.coefficients, ("feature", "target", "kind", "coefficient"))
         linear = coefficient_table(coefficients, consensus_kind(coefficients), targets, features)

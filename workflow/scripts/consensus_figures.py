@@ -4,9 +4,11 @@ Their twins are the lists under top/ and top_drivers.csv.
 """
 
 from consilience.consensus.lists import DIRECTIONS
-from consilience.figures.lists import driver_bars, model_bars
+from consilience.figures.lists import driver_bars, signed_bars
 from consilience.files import read_table, save_figure
 from consilience.jobs import job
+
+CAPTION = "Bars: mean over the members of the model. Whiskers: standard deviation over members."
 
 if "snakemake" in globals():
     with job(snakemake) as log:
@@ -16,7 +18,7 @@ if "snakemake" in globals():
             params.models, given.positive, given.negative, output.lists, strict=True
         ):
             lists = {"positive": read_table(positive), "negative": read_table(negative)}
-            save_figure(path, model_bars(lists, targets, params.top, model))
+            save_figure(path, signed_bars(lists, targets, params.top, f"Top features of {model}", CAPTION))
         drivers = read_table(given.top)
         for direction in DIRECTIONS:
             save_figure(output[direction], driver_bars(drivers, direction, targets, params.top, len(params.voters)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from consilience.attribution.store import read
-from consilience.consensus.lists import ModelAttribution
+from consilience.consensus.lists import ModelAttribution, voting
 from consilience.figures.recovery import recovery_dots
 from consilience.files import read_table, save_figure, write_table
 from consilience.jobs import job
@@ -27,7 +27,8 @@ def recovery_table(
     scores: list[Score] = []
     for method, models in by_method.items():
         scores += attribution_scores(models, method)
-    features, targets = model.features, model.targets
+    first = voting(next(iter(by_method.values())))[0]
+    features, targets = first.features, first.targets
     return recovery(truth, features, targets, [*scores, *linear_scores(coefficients, targets, features)])
 
 

@@ -12,11 +12,14 @@ import pandas as pd
 from consilience.evaluation import HEADLINE, LESS_IS_BETTER, best_trivial, number, with_interval
 from consilience.files import read_json, read_table, whole, write_table
 from consilience.jobs import job
+from consilience.splits import ROLES
 
 SHOWN = 5
 
 
-def summarize(base: Path, study: str, models: Sequence[str], recovered: bool) -> tuple[dict[str, Any], list[str]]:
+def summarize(
+    base: Path, study: str, models: Sequence[str], voters: Sequence[str], recovered: bool
+) -> tuple[dict[str, Any], list[str]]:
     """Return the row and the lines of text of one study whose results lie in `base`."""
     split = read_json(base / "split.json")["roles"]
     audit = read_table(base / "audit.tsv")
@@ -26,7 +29,7 @@ def summarize(base: Path, study: str, models: Sequence[str], recovered: bool) ->
     headline = HEADLINE[metrics[models[0]]["task"]]
     trivial, trivial_value = best_trivial(metrics[models[0]])
     targets = list(drivers["target"].unique())
-    roles = {role: count["samples"] for role, count in split.items()}
+    roles = {role: split[role]["samples"] for role in ROLES}
     row: dict[str, Any] = {"study": study, "targets": ";".join(targets), "metric": headline, **roles}
     row["features"] = drivers["feature"].nunique()
     row |= {"trivial": trivial, "trivial_value": trivial_value}
@@ -41,10 +44,10 @@ def summarize(base: Path, study: str, models: Sequence[str], recovered: bool) ->
         f"{row['features']} features",
         *metric_lines(metrics, headline, trivial, trivial_value),
     ]
-    if better(metrics, best_linear, best_model, headline):
-        lines.append(f"  note       {best_linear} predicts better than every network here")
+    if not better(metrics, best_model, best_linear, headline):
+        lines.append(f"  note       no network predicts better than {best_linear} here")
     for target in targets:
-        shown = driver_texts(top[top["target"] == target], len(models))
+        shown = driver_texts(top[top["target"] == target], len(voters))
         row[f"top_drivers_{target}" if len(targets) > 1 else "top_drivers"] = ";".join(shown)
         lines.append(f"  drivers    {f'{target}: ' if len(targets) > 1 else ''}{', '.join(shown) or 'none'}")
     lines += overlap_lines(read_table(base / "overlap.csv"), len(targets))
@@ -97,7 +100,7 @@ def overlap_lines(overlaps: pd.DataFrame, targets: int) -> list[str]:
     pair = overlaps[overlaps["sets"] == "networks;linear"]
     parts = [
         f"{rows['intersection'].sum()} {direction} of {rows['size_networks'].sum()} "
-        f"(chance {rows['expected'].sum():.1f})"
+        f"(chance {rows['expected'].sum():.2g})"
         for direction, rows in pair.groupby("direction", sort=False)
     ]
     where = f", over {targets} targets" if targets > 1 else ""
@@ -115,7 +118,10 @@ if "snakemake" in globals():
     with job(snakemake) as log:
         studies = snakemake.params.studies
         recovered = {Path(path).parent.name for path in snakemake.input.recoveries}
-        parts = [summarize(Path("results") / name, name, models, name in recovered) for name, models in studies.items()]
+        parts = [
+            summarize(Path("results") / name, name, study["models"], study["voters"], name in recovered)
+            for name, study in studies.items()
+        ]
         write_table(snakemake.output.table, pd.DataFrame([row for row, _ in parts]))
         text = "\n\n".join("\n".join(lines) for _, lines in parts)
         with whole(snakemake.output.text) as temporary:

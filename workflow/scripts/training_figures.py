@@ -29,6 +29,7 @@ def called_classes(predictions: pd.DataFrame) -> pd.DataFrame:
     """Turn a row a sample and class (observed and predicted fractions) into a row a sample (observed, predicted)."""
     classes = pd.Index(predictions["target"].unique())
     wide = predictions.set_index(["model", "sample", "target"])[["observed", "predicted"]].unstack("target")
+    wide = wide.loc[predictions["model"].unique()]
     called = {
         column: pd.Categorical.from_codes(wide[column][classes].to_numpy().argmax(axis=1), classes)
         for column in ("observed", "predicted")
@@ -40,7 +41,7 @@ def prediction_figure(task: str, predictions: pd.DataFrame, metrics: dict[str, d
     """Draw predictions as a scatter (regression) or as confusion matrices."""
     if task == "regression":
         return prediction_scatter(predictions, metrics, predictions["target"].iloc[0])
-    return confusion_matrices(called_classes(predictions), metrics)
+    return confusion_matrices(called_classes(predictions), metrics, list(predictions["target"].unique()))
 
 
 if "snakemake" in globals():
@@ -49,7 +50,7 @@ if "snakemake" in globals():
         documents = [read_json(path) for path in given.metrics]
         task = documents[0]["task"]
         history, predictions = together(models, given.histories), together(models, given.predictions)
-        save_figure(snakemake.output.loss, loss_curves(history, LOSSES[task]))
+        save_figure(snakemake.output.loss, loss_curves(history, models, LOSSES[task]))
         tests = {model: document["test"] for model, document in zip(models, documents, strict=True)}
         save_figure(snakemake.output.prediction, prediction_figure(task, predictions, tests))
         log.info("%d models drawn", len(models))
