@@ -1,0 +1,129 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from consilience.attribution.references import reference_source
+from consilience.attribution.selection import explained_rows, showcase_rows
+from consilience.errors import ConsilienceError
+from tests.unit.attribution_examples import opened, regression_study, votes_study
+
+
+def training_rows(study):
+    return np.flatnonzero(study.split["role"] == "train")
+
+
+def source_of(study, dataset, name, own=None, seed=0):
+    return reference_source(name, dataset, study.ensemble.scalings, training_rows(study), own, seed)
+
+
+def test_zero_is_zero_in_the_inputs_own_unit(tmp_path):
+    study = votes_study(tmp_path)
+    with opened(study) as dataset:
+        references = source_of(study, dataset, "zero")(np.arange(4))
+    for reference, name in zip(references, ("image", "vector"), strict=True):
+        scaling = study.ensemble.scalings[name]
+        assert len(reference) == 1
+        np.testing.assert_allclose(reference[0] * scaling.scale + scaling.center, 0, atol=1e-5)
+
+
+def test_the_mean_is_that_of_what_is_present_in_training(tmp_path):
+    study = votes_study(tmp_path)
+    rows = training_rows(study)
+    with opened(study) as dataset:
+        references = source_of(study, dataset, "mean")(np.arange(4))
+        image = np.ma.array(dataset.inputs("image", rows), mask=dataset.mask("image", rows)).mean(axis=0)
+        vector = dataset.inputs("vector", rows).mean(axis=0)
+    for reference, name, expected in zip(references, ("image", "vector"), (image, vector), strict=True):
+        scaling = study.ensemble.scalings[name]
+        np.testing.assert_allclose(reference[0] * scaling.scale + scaling.center, expected, atol=1e-5)
+
+
+def test_the_mean_is_the_center_where_each_element_is_scaled_by_itself(tmp_path):
+    study = regression_study(tmp_path)
+    with opened(study) as dataset:
+        (reference,) = source_of(study, dataset, "mean")(np.arange(3))
+        mean = dataset.inputs("genes", training_rows(study)).mean(axis=0)
+    assert not reference.any()
+    np.testing.assert_allclose(study.ensemble.scalings["genes"].center, mean, rtol=1e-5)
+
+
+def test_a_slice_brings_its_own_reference(tmp_path):
+    def shuffled(dataset, rows, seed):
+        order = np.random.default_rng(seed).permutation(6)
+        return {"image": np.ones((1, 1, 4, 4)), "vector": dataset.inputs("vector", rows)[:, order]}
+
+    study = votes_study(tmp_path)
+    rows = np.array([5, 2, 9])
+    with opened(study) as dataset:
+        image, vector = source_of(study, dataset, "shuffled", {"shuffled": shuffled}, seed=3)(rows)
+        raw = dataset.inputs("vector", rows)[:, np.random.default_rng(3).permutation(6)]
+    scaling = study.ensemble.scalings["vector"]
+    assert image.shape == (1, 1, 4, 4)
+    np.testing.assert_allclose(vector * scaling.scale + scaling.center, raw, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"image": np.ones((1, 1, 4, 4))}, "reference 'own': branch vector has no array"),
+        ({"image": np.ones((1, 4, 4)), "vector": np.ones((1, 6))}, r"branch image has shape \(1, 4, 4\)"),
+        ({"image": np.ones((2, 1, 4, 4)), "vector": np.ones((1, 6))}, r"expected \(1 or 3, \*\(1, 4, 4\)\)"),
+        ({"image": np.ones((1, 1, 4, 4)), "vector": np.full((1, 6), np.nan)}, "branch vector has values that are not"),
+    ],
+)
+def test_an_own_reference_that_does_not_fit_is_refused(tmp_path, arrays, message):
+    study = votes_study(tmp_path)
+    with opened(study) as dataset:
+        source = source_of(study, dataset, "own", {"own": lambda *_: arrays})
+        with pytest.raises(ConsilienceError, match=message):
+            source(np.arange(3))
+
+
+def test_an_unknown_reference_is_refused_with_the_nearest(tmp_path):
+    study = regression_study(tmp_path)
+    with opened(study) as dataset, pytest.raises(ConsilienceError, match=r"'men' is not known.*nearest: mean"):
+        source_of(study, dataset, "men")
+
+
+def split_of(roles):
+    return pd.DataFrame({"sample": [f"s{row}" for row in range(len(roles))], "role": roles})
+
+
+SPLIT = split_of(["train"] * 60 + ["validation"] * 15 + ["test"] * 25)
+
+
+def test_all_samples_of_the_roles_are_explained():
+    assert explained_rows(SPLIT, ["test", "validation"], 1000, 0).tolist() == list(range(60, 100))
+
+
+def test_a_choice_depends_on_seed_and_id_alone():
+    chosen = explained_rows(SPLIT, ["train", "test"], 20, 0)
+    assert len(chosen) == 20
+    assert (np.diff(chosen) > 0).all()
+    order = np.random.default_rng(0).permutation(100)
+    moved = SPLIT.iloc[order].reset_index(drop=True)
+    again = explained_rows(moved, ["train", "test"], 20, 0)
+    assert set(moved["sample"][again]) == set(SPLIT["sample"][chosen])
+    assert explained_rows(SPLIT, ["train", "test"], 20, 1).tolist() != chosen.tolist()
+
+
+def test_nothing_to_explain_is_refused():
+    with pytest.raises(ConsilienceError, match="no sample has a role among validation, test"):
+        explained_rows(split_of(["train"] * 3), ["validation", "test"], 10, 0)
+
+
+def test_the_showcase_takes_turns_over_the_classes_of_the_test_role():
+    labels = np.array([0] * 75 + [0] * 20 + [1] * 3 + [2] * 2)
+    shown = showcase_rows(SPLIT, labels, 8, 0)
+    assert (SPLIT["role"][shown] == "test").all()
+    assert np.bincount(labels[shown]).tolist() == [3, 3, 2]
+    assert labels[shown[:3]].tolist() == [0, 1, 2]
+
+
+def test_the_showcase_of_a_regression_is_a_seeded_choice():
+    shown = showcase_rows(SPLIT, None, 8, 0)
+    assert len(set(shown)) == 8
+    assert (shown >= 75).all()
+    assert showcase_rows(SPLIT, None, 8, 1).tolist() != shown.tolist()
+    assert len(showcase_rows(SPLIT, None, 40, 0)) == 25
+    assert len(showcase_rows(SPLIT, None, 0, 0)) == 0

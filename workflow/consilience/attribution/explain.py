@@ -1,0 +1,180 @@
+"""Explain a model: every method over the same samples, data read once and gradients computed once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from consilience.attribution.batches import BatchReader
+from consilience.attribution.function import EnsembleFunction, Tensors, target_map
+from consilience.attribution.methods import Method, method_named
+from consilience.attribution.names import complete_settings
+from consilience.attribution.references import OwnReference, reference_source
+from consilience.attribution.selection import check_split, explained_rows, showcase_rows
+from consilience.attribution.statistics import Direction, Magnitude, UnitSums, combine
+from consilience.attribution.store import Attributions
+from consilience.dataset import Dataset
+from consilience.errors import ConsilienceError
+from consilience.training.data import context_of, feature_axis
+from consilience.training.ensemble import Ensemble
+
+
+def ensemble_function(ensemble: Ensemble, module: torch.nn.Module, device: str = "cpu") -> EnsembleFunction:
+    """Return the ensemble's targets as a function of scaled inputs; `module` itself is left as it is."""
+    module = copy.deepcopy(module).eval().to(device)
+    states = {name: torch.as_tensor(values, device=device) for name, values in ensemble.states.items()}
+    targets = target_map(ensemble.task, ensemble.outputs, ensemble.target_scale, ensemble.target_center)
+    return EnsembleFunction(module, states, *targets)
+
+
+def explain_model(
+    dataset: Dataset,
+    split: pd.DataFrame,
+    ensemble: Ensemble,
+    module: torch.nn.Module,
+    methods: Sequence[str],
+    settings: Mapping[str, Any],
+    seed: int,
+    device: str = "cpu",
+    progress: bool = False,
+    references: Mapping[str, OwnReference] | None = None,
+) -> dict[str, Attributions]:
+    """Return the attributions of a model's ensemble by every one of `methods`.
+
+    `split` has the columns sample and role, rows in dataset order; `settings` is the study's attribution section
+    (`names.DEFAULTS` fills what it lacks); `seed` chooses samples where there are too many, and the showcase.
+    `references` are the slice's own, by name. Raises ConsilienceError for unknown names and for parts that do not fit.
+    """
+    settings = complete_settings(settings, tuple(references or {}))
+    chosen = [method_named(name) for name in methods]
+    _check_ensemble(dataset, ensemble)
+    check_split(dataset, split)
+    rows = explained_rows(split, settings["roles"], settings["maximum_samples"], seed)
+    labels = None if dataset.task == "regression" else np.asarray(dataset.labels)
+    _check_classes(dataset, labels, rows)
+    source = None
+    if any(method.needs_reference for method in chosen):
+        training = np.flatnonzero(split["role"] == "train")
+        source = reference_source(settings["reference"], dataset, ensemble.scalings, training, references, seed)
+    function = ensemble_function(ensemble, module, device)
+    reader = BatchReader(dataset, ensemble.scalings, function, source, settings, device)
+    gathered = _gather(reader, chosen, rows, labels, progress)
+    shown = showcase_rows(split, labels, settings["showcase"], seed)
+    maps = _showcase(reader, chosen, shown) if len(shown) else {}
+    ids = dataset.samples["id"].astype(str).to_numpy()
+    return {
+        method.name: Attributions(
+            model=ensemble.model,
+            method=method.name,
+            reference=settings["reference"] if method.needs_reference else "",
+            features=dataset.features[["name", "branch"]],
+            targets=list(dataset.targets),
+            members=pd.DataFrame([asdict(member) for member in ensemble.members]),
+            samples=list(ids[rows]),
+            showcase={"samples": list(ids[shown]), **maps[method.name]} if maps else None,
+            roles=list(settings["roles"]),
+            task=dataset.task,
+            complete=method.complete,
+            **gathered[method.name],
+        )
+        for method in chosen
+    }
+
+
+def _gather(
+    reader: BatchReader, methods: Sequence[Method], rows: np.ndarray, labels: np.ndarray | None, progress: bool
+) -> dict[str, dict[str, Any]]:
+    """Return by method `all`, `own_class`, `gap` and `scale`, as in `Attributions`."""
+    dataset, scalings = reader.dataset, reader.scalings
+    sums = UnitSums([branch.units for branch in dataset.branches.values()], len(dataset.features), reader.device)
+    rises = [
+        np.broadcast_to(scalings[name].spread / scalings[name].scale, branch.shape)
+        for name, branch in dataset.branches.items()
+    ]
+    direction = Direction(sums, len(dataset.classes), rises)
+    magnitudes = {method.name: Magnitude(sums, len(dataset.classes)) for method in methods}
+    gaps: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {method.name: [] for method in methods}
+    with tqdm(total=len(rows), desc="explaining", unit="sample", disable=not progress) as bar:
+        for part in reader.batches(rows):
+            batch = reader.read(part)
+            own = None if labels is None else labels[part]
+            direction.add(batch.values_and_gradients[1], own)
+            for method in methods:
+                attributions = batch.attribute(method, reader.settings)
+                magnitudes[method.name].add(attributions, own)
+                if method.complete:
+                    gaps[method.name].append(_gap(attributions, batch.rise))
+            bar.update(len(part))
+    return {name: _statistics(magnitude, direction) | _joined(gaps[name]) for name, magnitude in magnitudes.items()}
+
+
+def _gap(attributions: Tensors, rise: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return |sum of attributions - rise| and |rise|, (members, targets, samples)."""
+    total = sum(tensor.flatten(3).sum(dim=3, dtype=torch.float64) for tensor in attributions)
+    return (total - rise).abs().cpu().numpy(), rise.abs().cpu().numpy()
+
+
+def _statistics(magnitude: Magnitude, direction: Direction) -> dict[str, Any]:
+    (every, own), (every_direction, own_direction) = magnitude.means(), direction.means()
+    return {
+        "all": combine(every, every_direction),
+        "own_class": None if own is None else combine(own, own_direction),
+    }
+
+
+def _joined(gaps: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray | None]:
+    if not gaps:
+        return {"gap": None, "scale": None}
+    gap, scale = (np.concatenate(parts, axis=2).astype(np.float32) for parts in zip(*gaps, strict=True))
+    return {"gap": gap, "scale": scale}
+
+
+def _showcase(reader: BatchReader, methods: Sequence[Method], rows: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Return by method and branch the whole attributions, float32 (members, targets, rows, *shape)."""
+    maps: dict[str, list[list[np.ndarray]]] = {method.name: [] for method in methods}
+    for part in reader.batches(rows):
+        batch = reader.read(part)
+        for method in methods:
+            attributions = batch.attribute(method, reader.settings)
+            maps[method.name].append([tensor.cpu().numpy().astype(np.float32) for tensor in attributions])
+    return {
+        name: {
+            branch: np.concatenate(arrays, axis=2)
+            for branch, arrays in zip(reader.dataset.branches, zip(*parts, strict=True), strict=True)
+        }
+        for name, parts in maps.items()
+    }
+
+
+def _check_ensemble(dataset: Dataset, ensemble: Ensemble) -> None:
+    context = context_of(dataset)
+    parts = {
+        "task": (ensemble.task, dataset.task),
+        "branches": (list(ensemble.branches.items()), list(context.branches.items())),
+        "outputs": (ensemble.outputs, context.outputs),
+    }
+    for part, (own, expected) in parts.items():
+        if own != expected:
+            raise ConsilienceError(f"{dataset.path}: model {ensemble.model} has {part} {own}, the dataset {expected}")
+    if ensemble.axis != feature_axis(dataset):
+        raise ConsilienceError(
+            f"{dataset.path}: model {ensemble.model} was trained on other features, or on these in another order"
+        )
+
+
+def _check_classes(dataset: Dataset, labels: np.ndarray | None, rows: np.ndarray) -> None:
+    if labels is None:
+        return
+    counts = np.bincount(labels[rows], minlength=len(dataset.classes))
+    if not counts.all():
+        raise ConsilienceError(
+            f"class {dataset.classes[int(np.argmin(counts))]!r} has no sample among the {len(rows)} explained; "
+            "take more roles (attribution.roles) or samples (attribution.maximum_samples)"
+        )
