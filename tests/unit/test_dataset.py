@@ -97,6 +97,13 @@ def test_a_missing_part_is_named(tmp_path):
         writer.target(np.zeros(3))
 
 
+def test_a_branch_called_samples_is_refused(tmp_path):
+    with pytest.raises(ConsilienceError, match="cannot be called samples"), write_dataset(
+        tmp_path / "d.h5", "regression", "y", "unit", "source", "0"
+    ) as writer:  # fmt: skip
+        writer.branch("samples", UNITS, 3, "none")
+
+
 def test_another_file_is_no_dataset(tmp_path):
     import h5py
 

@@ -236,6 +236,8 @@ class DatasetWriter:
                 f"{self.path}: branch {name}: scaling is one of {SCALINGS} and reduce one of {REDUCTIONS}, "
                 f"not {scaling!r} and {reduce!r}"
             )
+        if name == "samples":
+            raise ConsilienceError(f"{self.path}: a branch cannot be called samples; attribution files need the name")
         rows = int(np.clip(CHUNK_BYTES // max(1, 4 * units.size), 1, max(1, samples)))
         compression = {"chunks": (rows, *units.shape), "compression": "gzip", "compression_opts": 1, "shuffle": True}
         inputs = self.file.require_group("inputs").create_dataset(
