@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from consilience.attribution.function import EnsembleFunction, target_map
-from consilience.dataset import Dataset, write_dataset
+from consilience.dataset import Dataset
+from consilience.dataset_writer import write_dataset
 from consilience.scaling import fit
 from consilience.training.data import context_of, feature_axis
 from consilience.training.ensemble import Ensemble

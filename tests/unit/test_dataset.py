@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from consilience.dataset import Dataset, write_dataset
+from consilience.dataset import Dataset
+from consilience.dataset_writer import write_dataset
 from consilience.errors import ConsilienceError
 
 UNITS = np.array([[0, 0], [1, -1]])

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from consilience.dataset import Dataset, write_dataset
+from consilience.dataset import Dataset
+from consilience.dataset_writer import write_dataset
 from consilience.linear import features as module
 from consilience.linear.features import feature_table, standardize
 

@@ -11,7 +11,8 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import log_loss, r2_score
 
-from consilience.dataset import Dataset, write_dataset
+from consilience.dataset import Dataset
+from consilience.dataset_writer import write_dataset
 from consilience.errors import ConsilienceError
 from consilience.linear.fit import fit_linear
 from consilience.scaling import FLOOR

@@ -122,7 +122,7 @@ def write_h5(path: str | Path) -> Iterator[h5py.File]:
     """Yield a new HDF5 file that appears at `path` when the block ends without an error."""
     import h5py
 
-    with whole(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+    with whole(path) as temporary, h5py.File(temporary, "w") as file:
         yield file
 
 

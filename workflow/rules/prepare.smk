@@ -70,7 +70,7 @@ rule prepare:
         "benchmarks/{study}/prepare.tsv"
     conda:
         ENVIRONMENT
-    threads: SETTINGS["threads"]
+    threads: 2  # large files are read by two processes; the numbers do not depend on it
     resources:
         mem_mb=memory(3000),
         runtime=240,

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.dataset import Dataset, write_dataset
+from consilience.dataset import Dataset
+from consilience.dataset_writer import write_dataset
 
 
 def encode(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.dataset import write_dataset
+from consilience.dataset_writer import write_dataset
 from consilience.errors import ConsilienceError
 from consilience.files import sha256
 

@@ -1,0 +1,135 @@
+"""What a person sees when something is wrong: one clear line, a non-zero exit, nothing half-written."""
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from run_workflow import STUDIES, snakemake
+
+pytestmark = pytest.mark.workflow
+EXPRESSION = yaml.safe_load((STUDIES / "expression_tiny.yaml").read_text())
+
+
+def study(folder, name, content):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+def lines_with(output, text):
+    return [line for line in output.splitlines() if text in line]
+
+
+@pytest.fixture(scope="module")
+def raw(finished):
+    return next((finished[0] / "results" / "expression_tiny" / "raw").glob("*.h5"))
+
+
+def test_a_study_with_faults_names_them_all_and_starts_nothing(tmp_path):
+    content = {**EXPRESSION, "target": None, "trainin": {}, "source": {"kind": "archs4", "path": "gone.h5"}}
+    run = snakemake(tmp_path / "work", studies=study(tmp_path / "studies", "mine", content))
+    assert run.returncode != 0
+    assert lines_with(run.stdout, "mine.yaml: trainin: unknown key; nearest: training")
+    assert lines_with(run.stdout, "mine.yaml: target: ")
+    assert not (tmp_path / "work" / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["results/toy/attributions/recurent/saliency.h5"], "no model 'recurent' among .*nearest: recurrent"),
+        (["results/toy/attributions/recurrent/salience.h5"], "no method 'salience' among .*nearest: saliency"),
+        (["results/toi/drivers.csv"], "no study 'toi' among expression_tiny, toy; nearest: toy"),
+    ],
+)
+def test_a_target_that_cannot_be_is_answered_with_the_nearest(tmp_path, arguments, message):
+    run = snakemake(tmp_path, *arguments)
+    assert run.returncode != 0
+    assert any(__import__("re").search(message, line) for line in run.stdout.splitlines()), run.stdout
+
+
+def test_an_unknown_study_and_an_empty_folder(tmp_path):
+    run = snakemake(tmp_path, names=("expresion_tiny",))
+    assert run.returncode != 0
+    assert lines_with(run.stdout, "no study 'expresion_tiny' in ")
+    run = snakemake(tmp_path, studies=study(tmp_path / "empty", "x", {}).parent / "none")
+    assert run.returncode != 0
+    assert lines_with(run.stdout, "no study found")
+
+
+def failing(tmp_path, content, *targets):
+    """Run a study that must fail; returns the output and what is left of its results."""
+    work = tmp_path / "work"
+    run = snakemake(work, *targets, studies=study(tmp_path / "studies", "mine", content))
+    assert run.returncode != 0, run.stdout
+    left = [path.name for path in work.rglob("results/mine/**/*") if path.is_file()]
+    return run.stdout, left
+
+
+def test_a_truncated_file_is_one_line_and_leaves_nothing(tmp_path, raw):
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes(raw.read_bytes()[: raw.stat().st_size // 2])
+    output, left = failing(tmp_path, {**EXPRESSION, "source": {"kind": "archs4", "path": str(cut)}})
+    assert len(lines_with(output, "Error in prepare: ")) == 1
+    assert "cut.h5: damaged or truncated HDF5 file" in lines_with(output, "Error in prepare: ")[0]
+    assert left == []
+
+
+def test_no_sample_passing_prints_the_audit(tmp_path, raw):
+    content = {
+        **EXPRESSION,
+        "source": {"kind": "archs4", "path": str(raw)},
+        "filter": {"max_single_cell_probability": 0},
+    }
+    output, left = failing(tmp_path, content)
+    assert len(lines_with(output, "Error in prepare: ")) == 1
+    assert lines_with(output, "samples_after")
+    assert left == []
+
+
+def test_an_unknown_target_gene_offers_the_nearest(tmp_path, raw):
+    content = {**EXPRESSION, "source": {"kind": "archs4", "path": str(raw)}, "target": "IRF2BP"}
+    output, left = failing(tmp_path, content)
+    assert "IRF2BP2" in lines_with(output, "Error in prepare: ")[0]
+    assert left == []
+
+
+def test_a_role_left_empty_offers_a_salt(tmp_path, raw):
+    with h5py.File(raw) as source, h5py.File(tmp_path / "few.h5", "w") as few:
+        source.copy("data", few)
+        source.copy("meta", few)
+        series = few["meta/samples/series_id"]
+        values = np.where(np.arange(len(series)) % 2, b"GSE1", b"GSE2")
+        del few["meta/samples/series_id"]
+        few["meta/samples/series_id"] = values
+    content = {**EXPRESSION, "source": {"kind": "archs4", "path": "../few.h5"}}
+    output, left = failing(tmp_path, content)
+    (line,) = lines_with(output, "Error in split: ")
+    assert "a role is empty" in line
+    assert "none of 1000 other salts works" in line
+    assert left == ["dataset.h5", "audit.tsv"] or sorted(left) == ["audit.tsv", "dataset.h5"]
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path, finished):
+    weights = finished[0] / "results" / "expression_tiny" / "models" / "mlp_8" / "ensemble.safetensors"
+    content = {
+        **EXPRESSION,
+        "models": {"mlp_16": {"hidden": [16], "checkpoint": str(weights)}, "other": {"hidden": [8]}},
+    }
+    output, left = failing(tmp_path, content, "results/mine/models/mlp_16/metrics.json")
+    (line,) = lines_with(output, "Error in train: ")
+    assert "ensemble.safetensors" in line
+    assert not [name for name in left if name.startswith(("ensemble", "metrics"))]
+
+
+def test_a_checkpoint_that_fits_takes_the_place_of_training(tmp_path, finished):
+    base = finished[0] / "results" / "expression_tiny" / "models" / "mlp_8"
+    content = {**EXPRESSION, "models": {"mlp_8": {**EXPRESSION["models"]["mlp_8"], "checkpoint": str(base / "ensemble.safetensors")},
+                                        "mlp_16": EXPRESSION["models"]["mlp_16"]}}  # fmt: skip
+    work = tmp_path / "work"
+    snakemake(
+        work, "results/mine/models/mlp_8/metrics.json", studies=study(tmp_path / "studies", "mine", content), check=True
+    )
+    found = work / "results" / "mine" / "models" / "mlp_8"
+    assert (found / "predictions.tsv").read_bytes() == (base / "predictions.tsv").read_bytes()
+    assert len((found / "history.tsv").read_text().splitlines()) == 1

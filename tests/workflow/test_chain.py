@@ -1,0 +1,208 @@
+"""The whole chain on two domains: what it leaves, what it reruns, and what it says."""
+
+import hashlib
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from run_workflow import ROOT, STUDIES, jobs, snakemake
+
+from consilience.attribution.store import read
+from consilience.configuration import load_study
+from consilience.dataset import Dataset
+from consilience.files import read_json, read_table
+from consilience.training.ensemble import Ensemble
+
+pytestmark = pytest.mark.workflow
+NAMES = ("toy", "expression_tiny")
+DRIVER_COLUMNS = [
+    "feature", "target", "rank", "direction", "average_attribution", "total_positive", "total_negative",
+    "total_models", "stability_score", "directional_confidence", "confidence_score", "sign_probability",
+    "linear_coefficient", "linear_rank", "in_overlap",
+]  # fmt: skip
+
+
+def digests(directory):
+    """SHA-256 of every result but the simulated raw folder's timestamp."""
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.joinpath("results").rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def test_the_run_ends_with_a_summary(finished):
+    _, output = finished
+    for text in ("toy: circle, square, triangle; 240 samples", "expression_tiny: IRF2BP2; 160 samples", "drivers",
+                 "recovery", "look at    results/expression_tiny/top_drivers.csv"):  # fmt: skip
+        assert text in output
+
+
+def test_a_second_run_does_nothing(finished):
+    run = snakemake(finished[0], check=True)
+    assert "Nothing to be done" in run.stdout
+
+
+def test_every_byte_is_the_same_on_one_core(finished, tmp_path):
+    snakemake(tmp_path, cores=1, check=True)
+    expected, found = digests(finished[0]), digests(tmp_path)
+    assert [path for path in expected if expected[path] != found.get(path)] == []
+    assert set(expected) == set(found)
+
+
+def test_every_job_has_a_log_that_opens_with_seed_device_and_versions(finished):
+    directory = finished[0]
+    logs = sorted(directory.joinpath("logs").rglob("*.log"))
+    benchmarks = sorted(directory.joinpath("benchmarks").rglob("*.tsv"))
+    assert [path.relative_to(directory / "logs").with_suffix("") for path in logs] == [
+        path.relative_to(directory / "benchmarks").with_suffix("") for path in benchmarks
+    ]
+    for log in logs:
+        first = log.read_text().splitlines()[0]
+        assert ": seed " in first, log
+        assert ", device " in first, log
+        assert "numpy" in first, log
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestContract:
+    """Every file of a study, as DESIGN's contract has it."""
+
+    def base(self, finished, name):
+        return finished[0] / "results" / name, load_study(STUDIES / f"{name}.yaml")
+
+    def dataset(self, base, study):
+        return Dataset.open(base / ("encoded.h5" if study.encoded else "dataset.h5"))
+
+    def test_split(self, finished, name):
+        base, study = self.base(finished, name)
+        split = read_table(base / "split.tsv", ("sample", "group", "role"))
+        with self.dataset(base, study) as dataset:
+            assert split["sample"].tolist() == dataset.samples["id"].tolist()
+        facts = read_json(base / "split.json")
+        assert {role: part["samples"] for role, part in facts["roles"].items()} == split[
+            "role"
+        ].value_counts().to_dict()
+        if facts["mode"] == "hash":
+            assert split.groupby("group")["role"].nunique().max() == 1
+        rest = split[split["role"] != "test"]
+        assert rest.groupby("group")["role"].nunique().max() == 1
+
+    def test_models(self, finished, name):
+        base, study = self.base(finished, name)
+        for model in study.models:
+            folder = base / "models" / model
+            ensemble = Ensemble.load(folder / "ensemble.safetensors")
+            members = read_table(folder / "members.tsv", ("member", "model", "seed", "rows", "permuted"))
+            assert len(members) == study.settings["training"]["seeds"] == len(ensemble.members)
+            assert set(members["rows"]) == {"all"}
+            assert set(members["permuted"]) == {0}
+            history = read_table(folder / "history.tsv", ("member", "epoch", "train_loss", "validation_loss", "best"))
+            assert history.groupby("member")["best"].sum().eq(1).all()
+            metrics = read_json(folder / "metrics.json")
+            assert metrics["test"]["n"] == (read_table(base / "split.tsv")["role"] == "test").sum()
+            measured = [part for part in metrics["test"].values() if isinstance(part, dict) and part["low"] is not None]
+            assert measured
+            assert all(part["low"] <= part["value"] <= part["high"] for part in measured)
+            assert metrics["trivial"]
+
+    def test_attributions(self, finished, name):
+        base, study = self.base(finished, name)
+        with self.dataset(base, study) as dataset:
+            features, targets, samples = dataset.features, dataset.targets, len(dataset)
+            shapes = {branch.name: branch.shape for branch in dataset.branches.values()}
+        for model in study.models:
+            for method in study.methods:
+                found = read(base / "attributions" / model / f"{method}.h5", showcase=True)
+                shape = (study.settings["training"]["seeds"], len(targets), len(features))
+                assert found.features["name"].tolist() == features["name"].tolist()
+                assert found.targets == targets
+                assert all(values.shape == shape for values in found.all.values())
+                signed = np.sign(found.all["direction"]) * found.all["magnitude"]
+                assert found.all["average_attribution"] == pytest.approx(signed)
+                assert (found.all["magnitude"] >= 0).all()
+                assert found.all["magnitude"].any()
+                assert (found.own_class is None) == (len(targets) == 1 and name == "expression_tiny")
+                if found.complete:
+                    assert found.gap.shape == (*shape[:2], samples)
+                    assert np.median(found.gap) < 1e-2 * np.median(found.scale)
+                for branch, size in shapes.items():
+                    assert found.showcase[branch].shape[3:] == size
+
+    def test_drivers_and_lists(self, finished, name):
+        base, study = self.base(finished, name)
+        with self.dataset(base, study) as dataset:
+            count = len(dataset.features) * len(dataset.targets)
+        drivers = read_table(base / "drivers.csv")
+        assert list(drivers.columns) == DRIVER_COLUMNS
+        assert len(drivers) == count
+        assert drivers.notna().all().all()
+        matrix = read_table(base / "top_matrix.csv")
+        merged = matrix.merge(drivers, on=["target", "feature"], suffixes=("", "_driver"))
+        assert len(merged) == len(matrix)
+        for direction, sign in (("positive", 1), ("negative", -1)):
+            assert (merged[f"total_{direction}"] == merged[f"total_{direction}_driver"]).all()
+            flags = matrix[[f"{model}_{direction}" for model in study.voters]]
+            assert (flags.sum(axis=1) == matrix[f"total_{direction}"]).all()
+            for model in study.models:
+                listed = read_table(base / "top" / f"{model}_{direction}.csv")
+                assert (sign * listed["average_attribution"] > 0).all()
+                assert listed.groupby("target").size().max() <= study.settings["consensus"]["top"]
+
+    def test_linear_and_overlap(self, finished, name):
+        base, study = self.base(finished, name)
+        with self.dataset(base, study) as dataset:
+            features, targets, task = dataset.features["name"].tolist(), dataset.targets, dataset.task
+        coefficients = read_table(base / "linear" / "coefficients.tsv")
+        kinds = ["minimum_norm", "ridge"] if task == "regression" else ["logistic"]
+        assert sorted(coefficients["kind"].unique()) == kinds
+        for _, part in coefficients.groupby(["kind", "target"]):
+            assert part["feature"].tolist() == features
+        assert sorted(read_json(base / "linear" / "metrics.json")) == kinds
+        overlap = read_table(base / "overlap.csv")
+        assert len(overlap) == 2 * len(targets)
+        assert ((overlap["p_value"] >= 0) & (overlap["p_value"] <= 1)).all()
+
+    def test_recovery_compares_methods_models_and_the_linear_model(self, finished, name):
+        base, study = self.base(finished, name)
+        recovery = read_table(base / "recovery.tsv")
+        assert set(recovery["scope"]) == {"consensus", "model", "member", "linear"}
+        assert set(recovery[recovery["scope"] == "model"]["name"]) == set(study.models)
+        assert recovery["average_precision"].between(0, 1).all()
+
+
+def test_planted_drivers_are_found_in_the_tiny_expression_study(finished):
+    recovery = read_table(finished[0] / "results" / "expression_tiny" / "recovery.tsv")
+    linear = recovery[(recovery["effect"] == "linear") & (recovery["scope"] == "consensus")]
+    assert (linear["average_precision"] > 5 * linear["chance"]).all()
+
+
+def test_the_summary_table_has_a_row_a_study(finished):
+    summary = read_table(finished[0] / "results" / "summary.tsv")
+    assert summary["study"].tolist() == sorted(NAMES)
+    assert pd.notna(summary["network_value"]).all()
+
+
+def test_a_single_target_reruns_alone(finished, tmp_path):
+    directory = tmp_path / "copy"
+    shutil.copytree(finished[0], directory, symlinks=True)
+    target = "results/toy/attributions/recurrent/saliency.h5"
+    (directory / target).unlink()
+    run = snakemake(directory, target, "--dry-run", check=True)
+    assert jobs(run.stdout) == {"attribute_toy": 1}
+    snakemake(directory, target, check=True)
+    assert (directory / target).read_bytes() == (finished[0] / target).read_bytes()
+
+
+def test_a_report_can_be_made(finished, tmp_path):
+    snakemake(finished[0], "--report", tmp_path / "report.html", check=True)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "expression_tiny" in page
+    assert "venn_positive" in page
+
+
+def test_the_shipped_default_is_what_the_readme_runs(tmp_path):
+    run = snakemake(tmp_path, "results/expression/attributions/mlp_32/saliency.h5", "--dry-run",
+                    studies=ROOT / "config" / "studies", check=True)  # fmt: skip
+    assert jobs(run.stdout)["attribute_expression"] == jobs(run.stdout)["train"] == 1

@@ -1,0 +1,83 @@
+"""Honest reruns: an edit reruns what it affects, and nothing else."""
+
+import os
+import re
+import shutil
+
+import pytest
+from run_workflow import jobs, snakemake
+
+pytestmark = pytest.mark.workflow
+TRAINING = {"train": 3, "training_figures": 1, "attribute_toy": 3}
+CONSENSUS = {"consensus_toy": 1, "consensus_figures_toy": 1, "overlap": 1, "recovery": 1, "summary": 1}
+
+
+@pytest.fixture
+def edited(clone, finished):
+    """An edited copy of the workflow over a copy of finished results; returns the jobs a rerun would start."""
+    directory = clone / "results_of_run"
+    shutil.copytree(finished[0], directory, symlinks=True)
+    # As after a git checkout: every file of the workflow is newer than the results.
+    for path in clone.joinpath("workflow").rglob("*"):
+        os.utime(path)
+
+    def rerun(file=None, old=None, new=None):
+        if file:
+            path = clone / file
+            text = path.read_text()
+            assert re.search(old, text), (file, old)
+            path.write_text(re.sub(old, new, text, count=1))
+        return jobs(snakemake(directory, "--dry-run", workflow=clone, names=("toy",), check=True).stdout)
+
+    return rerun
+
+
+def without_summary(found):
+    """Which jobs a change reruns; the summary of one study alone is not that of two."""
+    return {name: count for name, count in found.items() if name != "summary"}
+
+
+def test_a_fresh_copy_of_the_code_reruns_nothing(edited):
+    assert without_summary(edited()) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("workflow/consilience/splits.py", r"\A", "# A remark.\n"),
+        ("workflow/consilience/splits.py", r'"""Return where a group lies', '"""Say where a group lies'),
+        ("workflow/scripts/overlap.py", "from consilience.files", "\n# Another remark.\nfrom consilience.files"),
+    ],
+)
+def test_comments_and_docstrings_cost_nothing(edited, file, old, new):
+    assert without_summary(edited(file, old, new)) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        (
+            "workflow/consilience/figures/recovery.py",
+            "SMALL_DOT|average precision",
+            "average  precision",
+            {"recovery": 1},
+        ),
+        ("workflow/consilience/overlap.py", 'SEPARATOR = ";"', 'SEPARATOR = "|"', {"overlap": 1, "summary": 1}),
+        ("workflow/consilience/training/loss.py", r"\Z", "\nMORE = 1\n", TRAINING | CONSENSUS),
+        ("workflow/scripts/linear.py", r"\Z", "\nMORE = 1\n", {"linear": 1, "linear_figures": 1} | CONSENSUS),
+    ],
+)
+def test_an_edit_reruns_what_imports_it(edited, file, old, new, expected):
+    assert without_summary(edited(file, old, new)) == without_summary(expected)
+
+
+def test_a_changed_setting_reruns_the_rules_that_take_it(clone, finished):
+    directory = clone / "results_of_run"
+    shutil.copytree(finished[0], directory, symlinks=True)
+    studies = clone / "studies"
+    shutil.copytree(clone / "config" / "studies", studies)
+    tests = __import__("run_workflow").STUDIES
+    text = (tests / "toy.yaml").read_text()
+    (studies / "toy.yaml").write_text(text.replace("top: 4", "top: 3"))
+    run = snakemake(directory, "--dry-run", workflow=clone, studies=studies, names=("toy",), check=True)
+    assert without_summary(jobs(run.stdout)) == without_summary(CONSENSUS | {"linear_figures": 1})
