@@ -17,6 +17,7 @@ from consilience.errors import ConsilienceError
 
 # Relative to the root mean square of the sds of a branch: an element that hardly varies in training is not blown up.
 FLOOR = 0.05
+ROUNDING = 1e-10
 BLOCK_BYTES = 2**24
 
 
@@ -55,6 +56,8 @@ def fit(dataset: Dataset, branch: str, rows: np.ndarray) -> Scaling:
         return Scaling(unscaled.center, unscaled.scale, spread.astype(np.float32))
     axes = {"feature": (), "band": tuple(range(len(part.shape) - 1)), "scalar": tuple(range(len(part.shape)))}
     center, deviation = _pool(count, mean, squares, axes[part.scaling])
+    # What rounding leaves of a constant is no deviation.
+    deviation = np.where(deviation > ROUNDING * np.abs(center), deviation, 0)
     scale = np.maximum(deviation, FLOOR * np.sqrt(np.mean(deviation**2)))
     scale[scale == 0] = 1
     return Scaling(center.astype(np.float32), scale.astype(np.float32), spread.astype(np.float32))

@@ -15,6 +15,8 @@ from consilience.files import write_h5, write_strings
 FILE = "human_gene_simulated.h5"
 MODULE = 5
 CHUNK = (2000, 1)
+# The standard deviation of max(a, 0) · max(b, 0) for independent standard normals, so that all effects have one unit.
+SYNERGY = np.sqrt(1 / 4 - 1 / (4 * np.pi**2))
 
 
 def simulate(folder: Path, settings: dict[str, Any], seed: int) -> pd.DataFrame:
@@ -22,9 +24,9 @@ def simulate(folder: Path, settings: dict[str, Any], seed: int) -> pd.DataFrame:
 
     Log-expression is normal: genes in modules of five share an activity, which in turn is shared in part by the
     samples of a series. The target's log-expression is the sum of the drivers' effects (linear; a step at the
-    driver's mean; the product of two drivers) and noise. Counts are negative binomial around library size ×
-    expression. The truth has a row a driver: feature, target, sign (0 for an interaction, which has none of its own),
-    strength (standard deviations of the target's signal and noise together per unit of effect) and effect. Raises
+    driver's mean; two drivers that act only where both are above their means) and noise. Counts are negative
+    binomial around library size × expression. The truth has a row a driver: feature, target, sign, strength (standard
+    deviations of the target's signal and noise together per standard deviation of the effect) and effect. Raises
     ConsilienceError where the drivers do not fit into the modules.
     """
     source, target = settings["source"], settings["target"]
@@ -72,8 +74,10 @@ def _plant(
     sizes[second] = sizes[second - 1]
     terms = activity[:, drivers]
     terms = np.where(kinds == "threshold", np.sign(terms), terms)
-    terms[:, second - 1] *= terms[:, second]
+    # Both genes of a pair must be up: max(a, 0) · max(b, 0), which gives each the pair's sign on average.
+    terms[:, second - 1] = np.maximum(terms[:, second - 1], 0) * np.maximum(terms[:, second], 0) / SYNERGY
     terms[:, second] = 0
+    signs[second] = signs[second - 1]
     signal = terms @ (signs * sizes)
     unit = np.sqrt(source["explained"]) / signal.std()
     noise = np.sqrt(1 - source["explained"]) * _with_series(cohort, 1, source["series_share"], random)[:, 0]
@@ -81,7 +85,7 @@ def _plant(
         {
             "feature": np.array(_names(source, target), dtype=object)[drivers],
             "target": target,
-            "sign": np.where(kinds == "interaction", 0, signs),
+            "sign": signs,
             "strength": sizes * unit,
             "effect": kinds,
         }
