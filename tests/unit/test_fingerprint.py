@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,10 @@ def test_a_slice_counts_only_where_it_is_named(library):
     before = fingerprint(library)
     (library / "consilience/domains/plants/parts.py").write_text("PARTS = 3\n")
     assert fingerprint(library) == before
+
+
+def test_the_same_code_elsewhere_has_the_same_fingerprint(library, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("a") / "copy"
+    shutil.copytree(library, copy)
+    modules = ["consilience.domains.plants.model"]
+    assert fingerprint(copy, modules) == fingerprint(library, modules)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ROOT / "tests" / "config" / "studies"
@@ -43,11 +44,16 @@ def jobs(output):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """Both studies run to the end, once: the folder and the terminal's output."""
-    directory = tmp_path_factory.mktemp("finished")
-    run = snakemake(directory, check=True)
-    return directory, run.stdout
+def finished(tmp_path_factory, worker_id):
+    """Both studies run to the end, once for all test processes: the folder and the terminal's output."""
+    alone = worker_id == "master"
+    base = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
+    directory, output = base / "finished", base / "finished.txt"
+    with FileLock(f"{directory}.lock"):
+        if not output.is_file():
+            run = snakemake(directory, check=True)
+            output.write_text(run.stdout)
+    return directory, output.read_text()
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ class TestContract:
                 assert (found.own_class is None) == (len(targets) == 1 and name == "expression_tiny")
                 if found.complete:
                     assert found.gap.shape == (*shape[:2], samples)
-                    assert np.median(found.gap) < 1e-2 * np.median(found.scale)
+                    assert np.median(found.gap) < 3e-2 * np.median(found.scale)  # few steps in these studies
                 for branch, size in shapes.items():
                     assert found.showcase[branch].shape[3:] == size
 

@@ -20,22 +20,18 @@ def fingerprint(script: str | Path, modules: Iterable[str] = ()) -> str:
     Modules that are imported by name at run time (a slice's) are given in `modules`. Comments, docstrings and layout
     do not count, and neither do libraries: their versions are the environment's.
     """
-    files = {Path(script).resolve()}
+    files: dict[str, Path | None] = {}
     pending = [*_imports(Path(script), ""), *modules]
-    seen: set[str] = set()
     while pending:
         module = pending.pop()
-        if module in seen:
-            continue
-        seen.add(module)
-        pending.extend(_parents(module))
-        file = _file(module)
-        if file is not None:
-            files.add(file)
-            pending.extend(_imports(file, module))
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(f"{file.name}\n{_parsed(file)}\n".encode())
+        if module not in files:
+            file = files[module] = _file(module)
+            pending.extend(_parents(module))
+            pending.extend(_imports(file, module) if file else ())
+    digest = hashlib.sha256(_parsed(Path(script)).encode())
+    # By name, not by path: the same code in another folder is the same code.
+    for module in sorted(name for name, file in files.items() if file):
+        digest.update(f"{module}\n{_parsed(files[module])}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -69,7 +69,7 @@ def recovery(
 ) -> pd.DataFrame:
     """Hold scores against the planted truth: a row a score, target and effect (`all`, then each that was planted).
 
-    Features are ranked by |score|. For one kind of effect the features planted with another are left out of the
+    Features are ranked by |score|; targets for which nothing is planted have no row. For one kind of effect the features planted with another are left out of the
     ranking: they are neither hits nor false calls. Planted features that were filtered out before the models count
     as not found, in average_precision as in sign_accuracy; `missing` says how many.
 
@@ -85,13 +85,13 @@ def recovery(
                 f"expected (targets, features) = ({len(targets)}, {len(features)})"
             )
     position = {feature: index for index, feature in enumerate(features)}
-    cases = {target: list(_cases(truth[truth["target"] == target], position)) for target in targets}
+    cases = {target: list(_cases(planted, position)) for target, planted in truth.groupby("target", sort=False)}
     rows = [
         {"scope": score.scope, "name": score.name, "method": score.method, "target": target, "effect": effect}
         | case.measure(score.scores[index])
         for score in scores
         for index, target in enumerate(targets)
-        for effect, case in cases[target]
+        for effect, case in cases.get(target, ())
     ]
     return pd.DataFrame(rows)
 
