@@ -1,5 +1,7 @@
 """What a person sees when something is wrong: one clear line, a non-zero exit, nothing half-written."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -45,7 +47,7 @@ def test_a_study_with_faults_names_them_all_and_starts_nothing(tmp_path):
 def test_a_target_that_cannot_be_is_answered_with_the_nearest(tmp_path, arguments, message):
     run = snakemake(tmp_path, *arguments)
     assert run.returncode != 0
-    assert any(__import__("re").search(message, line) for line in run.stdout.splitlines()), run.stdout
+    assert any(re.search(message, line) for line in run.stdout.splitlines()), run.stdout
 
 
 def test_an_unknown_study_and_an_empty_folder(tmp_path):

@@ -69,9 +69,10 @@ def recovery(
 ) -> pd.DataFrame:
     """Hold scores against the planted truth: a row a score, target and effect (`all`, then each that was planted).
 
-    Features are ranked by |score|; targets for which nothing is planted have no row. For one kind of effect the features planted with another are left out of the
-    ranking: they are neither hits nor false calls. Planted features that were filtered out before the models count
-    as not found, in average_precision as in sign_accuracy; `missing` says how many.
+    Features are ranked by |score|; targets for which nothing is planted have no row. For one kind of effect the
+    features planted with another are left out of the ranking: they are neither hits nor false calls. Planted features
+    that were filtered out before the models count as not found, in average_precision as in sign_accuracy; `missing`
+    says how many.
 
     Columns: scope, name, method, target, effect, average_precision, precision_at_30, sign_accuracy (over all planted
     features with a sign; an undecided sign is wrong; NaN where none has a sign), planted, missing, features (ranked),
