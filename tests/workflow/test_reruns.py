@@ -58,8 +58,8 @@ def test_comments_and_docstrings_cost_nothing(edited, file, old, new):
     [
         (
             "workflow/consilience/figures/recovery.py",
-            "SMALL_DOT|average precision",
-            "average  precision",
+            r"\Z",
+            "\nMORE = 1\n",
             {"recovery": 1},
         ),
         ("workflow/consilience/overlap.py", 'SEPARATOR = ";"', 'SEPARATOR = "|"', {"overlap": 1, "summary": 1}),
