@@ -65,6 +65,11 @@ class Study:
         return self.settings["attribution"]["methods"]
 
     @property
+    def primary(self) -> str:
+        """The method whose lists form the consensus."""
+        return self.settings["attribution"]["primary"]
+
+    @property
     def encoded(self) -> bool:
         """Whether the slice encodes the dataset after the split."""
         return has_module(self.domain, "encode")

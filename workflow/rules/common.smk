@@ -106,7 +106,7 @@ def of_models(pattern, methods=False):
 
     def of(wildcards):
         study = study_of(wildcards)
-        chosen = study.methods if methods else [study.settings["attribution"]["primary"]]
+        chosen = study.methods if methods else [study.primary]
         return [
             path
             for model in study.models

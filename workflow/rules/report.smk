@@ -12,6 +12,11 @@ rule summary:
         metrics=[
             f"results/{name}/models/{model}/metrics.json" for name, study in STUDIES.items() for model in study.models
         ],
+        attributions=[
+            f"results/{name}/attributions/{model}/{study.primary}.h5"
+            for name, study in STUDIES.items()
+            for model in study.models
+        ],
         recoveries=[f"results/{name}/recovery.tsv" for name, study in STUDIES.items() if study.simulated],
     output:
         table="results/summary.tsv",
@@ -27,7 +32,15 @@ rule summary:
         mem_mb=memory(500),
         runtime=10,
     params:
-        studies={name: {"models": study.models, "voters": study.voters} for name, study in STUDIES.items()},
+        studies={
+            name: {
+                "models": study.models,
+                "voters": study.voters,
+                "method": study.primary,
+                "simulated": study.simulated,
+            }
+            for name, study in STUDIES.items()
+        },
         threads=SETTINGS["threads"],
         code=lambda wildcards: fingerprint(SCRIPTS / "summary.py"),
     message:

@@ -1,0 +1,188 @@
+"""What a person reads first of a study: a row of numbers, and the same as lines for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.attribution.store import read
+from consilience.evaluation import HEADLINE, LESS_IS_BETTER, best_trivial, number, with_interval
+from consilience.files import read_json, read_table
+from consilience.overlap import LINEAR, NETWORKS, SEPARATOR
+from consilience.splits import ROLES
+
+SHOWN = 5
+TOLERANCE = 0.01
+Metrics = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """The tables and metrics of a finished study; `gaps` are relative completeness gaps by model."""
+
+    base: Path
+    voters: Sequence[str]
+    networks: Metrics
+    linear: Metrics
+    samples: dict[str, int]
+    audit: pd.DataFrame
+    drivers: pd.DataFrame
+    top: pd.DataFrame
+    overlap: pd.DataFrame
+    recovery: pd.DataFrame | None
+    gaps: dict[str, float]
+
+    @classmethod
+    def load(
+        cls, base: Path, models: Sequence[str], voters: Sequence[str], method: str, simulated: bool
+    ) -> StudyResults:
+        """Read the results in the folder `base`; `method` is the one whose lists form the consensus."""
+        roles = read_json(base / "split.json")["roles"]
+        return cls(
+            base=base,
+            voters=voters,
+            networks={model: read_json(base / "models" / model / "metrics.json") for model in models},
+            linear=read_json(base / "linear" / "metrics.json"),
+            samples={role: roles[role]["samples"] for role in ROLES},
+            audit=read_table(base / "audit.tsv"),
+            drivers=read_table(base / "drivers.csv"),
+            top=read_table(base / "top_drivers.csv"),
+            overlap=read_table(base / "overlap.csv"),
+            recovery=read_table(base / "recovery.tsv") if simulated else None,
+            gaps={model: relative_gap(base / "attributions" / model / f"{method}.h5") for model in models},
+        )
+
+    @property
+    def headline(self) -> str:
+        """The metric that stands for a model."""
+        return HEADLINE[next(iter(self.networks.values()))["task"]]
+
+    @property
+    def trivial(self) -> tuple[str, float | None]:
+        """The best trivial predictor and its headline metric."""
+        return best_trivial(next(iter(self.networks.values())))
+
+    @property
+    def targets(self) -> list[str]:
+        """What is attributed."""
+        return list(self.drivers["target"].unique())
+
+    def best(self, metrics: Metrics) -> str:
+        """Return the name of the model with the best headline metric; an undefined one is the worst."""
+        return max(metrics, key=lambda name: self.merit(metrics[name]))
+
+    def merit(self, metrics: dict[str, Any]) -> float:
+        """Return the headline metric, more being better."""
+        value = metrics["test"][self.headline]["value"]
+        if value is None:
+            return float("-inf")
+        return -value if self.headline in LESS_IS_BETTER else value
+
+
+def relative_gap(path: Path) -> float:
+    """Return the median completeness gap over the median change it should add up to; NaN where none is promised."""
+    attributions = read(path)
+    if not attributions.complete:
+        return float("nan")
+    return float(np.median(attributions.gap) / max(np.median(attributions.scale), np.finfo(np.float32).tiny))
+
+
+def summary_row(study: StudyResults) -> dict[str, Any]:
+    """Return the row of summary.tsv."""
+    trivial, trivial_value = study.trivial
+    row: dict[str, Any] = {"study": study.base.name, "targets": ";".join(study.targets), **study.samples}
+    row |= {"features": study.drivers["feature"].nunique(), "metric": study.headline}
+    for kind, metrics in (("network", study.networks), ("linear", study.linear)):
+        name = study.best(metrics)
+        row[kind] = name
+        row |= {f"{kind}_{part}": value for part, value in metrics[name]["test"][study.headline].items()}
+    row |= {"trivial": trivial, "trivial_value": trivial_value}
+    row["completeness_gap"] = max(study.gaps.values())
+    for target in study.targets:
+        name = f"top_drivers_{target}" if len(study.targets) > 1 else "top_drivers"
+        row[name] = ";".join(driver_texts(study, target))
+    return row | {f"recovery_{name}": value for name, value in recovered(study).items()}
+
+
+def summary_lines(study: StudyResults) -> list[str]:
+    """Return the lines for the terminal."""
+    roles = ", ".join(f"{count} {role}" for role, count in study.samples.items())
+    lines = [
+        f"{study.base.name}: {', '.join(study.targets)}; {sum(study.samples.values())} samples ({roles}) of "
+        f"{study.audit['samples_before'].iloc[0]} read, {study.drivers['feature'].nunique()} features",
+        *metric_lines(study),
+        *note_lines(study),
+    ]
+    for target in study.targets:
+        label = f"{target}: " if len(study.targets) > 1 else ""
+        lines.append(f"  drivers    {label}{', '.join(driver_texts(study, target)) or 'none'}")
+    lines.append(overlap_line(study))
+    found = ", ".join(f"{name} {number(value)}" for name, value in recovered(study).items())
+    if found:
+        lines.append(f"  recovery   average precision of the planted drivers: {found}")
+    return [*lines, f"  look at    {study.base}/top_drivers.csv, drivers.csv, overlap.csv, audit.tsv, figures/"]
+
+
+def metric_lines(study: StudyResults) -> list[str]:
+    """Return a line for every model with its test metric and interval, the best trivial predictor last."""
+    name, value = study.trivial
+    rows = {model: with_interval(one["test"][study.headline]) for model, one in (study.networks | study.linear).items()}
+    rows[name] = f"{number(value)} (uses no feature)"
+    width, label = max(map(len, rows)), f"test {study.headline}"
+    indent = max(10, len(label))
+    return [
+        f"  {label if index == 0 else '':<{indent}} {model:<{width}}  {text}"
+        for index, (model, text) in enumerate(rows.items())
+    ]
+
+
+def note_lines(study: StudyResults) -> list[str]:
+    """Return what a reader should know before trusting the drivers."""
+    notes = []
+    network, linear = study.best(study.networks), study.best(study.linear)
+    name, value = study.trivial
+    merit = study.merit(study.networks[network])
+    if merit <= study.merit(study.linear[linear]):
+        notes.append(f"no network predicts better than {linear} here")
+    if value is not None and merit <= (-value if study.headline in LESS_IS_BETTER else value):
+        notes.append(f"no network predicts better than {name}, which uses no feature: the drivers mean nothing")
+    for model, gap in study.gaps.items():
+        if gap > TOLERANCE:
+            notes.append(f"the attributions of {model} miss {gap:.1%} of the change they explain (median)")
+    return [f"  note       {note}" for note in notes]
+
+
+def driver_texts(study: StudyResults, target: str) -> list[str]:
+    """Return the strongest drivers of a target with sign and the share of models that list them."""
+    rows = study.top[study.top["target"] == target].sort_values("rank", kind="stable").head(SHOWN)
+    signs = rows["direction"].map({"positive": "+", "negative": "-"})
+    return [
+        f"{sign}{feature} ({count}/{len(study.voters)})"
+        for sign, feature, count in zip(signs, rows["feature"], rows["total_models"], strict=True)
+    ]
+
+
+def overlap_line(study: StudyResults) -> str:
+    """Return how much the networks and the linear model share, beside chance, summed over targets."""
+    pairs = study.overlap[study.overlap["sets"] == SEPARATOR.join((NETWORKS, LINEAR))]
+    parts = [
+        f"{rows['intersection'].sum()} {direction} of {rows[f'size_{NETWORKS}'].sum():.0f} "
+        f"(chance {rows['expected'].sum():.2g})"
+        for direction, rows in pairs.groupby("direction", sort=False)
+    ]
+    where = f", over {len(study.targets)} targets" if len(study.targets) > 1 else ""
+    return f"  overlap    networks and {LINEAR} share {' and '.join(parts)}{where}"
+
+
+def recovered(study: StudyResults) -> dict[str, float]:
+    """Return the average precision of the consensus by method and of the linear models; empty without a truth."""
+    if study.recovery is None:
+        return {}
+    chosen = study.recovery[(study.recovery["effect"] == "all") & study.recovery["scope"].isin(["consensus", "linear"])]
+    names = chosen["method"].where(chosen["scope"] == "consensus", chosen["name"])
+    return chosen["average_precision"].groupby(names, sort=False).mean().to_dict()
