@@ -361,3 +361,17 @@ def test_a_class_that_is_not_explained_is_refused(tmp_path):
 def test_an_unknown_method_is_refused(tmp_path):
     with pytest.raises(ConsilienceError, match=r"'saliancy' is not known.*nearest: saliency"):
         explain(votes_study(tmp_path), ["saliancy"])
+
+
+def test_the_mean_reference_is_that_of_the_training_role_alone(tmp_path):
+    """The roles' means differ here, so that a reference over all rows would be seen."""
+    study = votes_study(tmp_path)
+    with opened(study) as dataset:
+        rows = np.flatnonzero((study.split["role"] == "train").to_numpy())
+        (train, *_), _ = scaled_inputs(dataset, study.ensemble.scalings, rows)
+        (every, *_), _ = scaled_inputs(dataset, study.ensemble.scalings)
+    assert np.abs(train.mean(axis=0) - every.mean(axis=0)).max() > 0.05
+    swapped = study.split.assign(role=np.where(study.split["role"] == "train", "test", "train"))
+    real = explain(study, ["integrated_gradients"], reference="mean")["integrated_gradients"]
+    other = explain(dataclasses.replace(study, split=swapped), ["integrated_gradients"], reference="mean")
+    assert np.abs(real.all["magnitude"] - other["integrated_gradients"].all["magnitude"]).max() > 1e-4

@@ -5,6 +5,7 @@ import pytest
 from consilience.attribution.references import reference_source
 from consilience.attribution.selection import explained_rows, showcase_rows
 from consilience.errors import ConsilienceError
+from consilience.scaling import identity
 from tests.unit.attribution_examples import opened, regression_study, votes_study
 
 
@@ -43,8 +44,18 @@ def test_the_mean_is_the_center_where_each_element_is_scaled_by_itself(tmp_path)
     with opened(study) as dataset:
         (reference,) = source_of(study, dataset, "mean")(np.arange(3))
         mean = dataset.inputs("genes", training_rows(study)).mean(axis=0)
-    assert not reference.any()
+    np.testing.assert_allclose(reference, 0, atol=1e-6)
     np.testing.assert_allclose(study.ensemble.scalings["genes"].center, mean, rtol=1e-5)
+
+
+def test_the_mean_of_imported_weights_is_this_study_s(tmp_path):
+    study = regression_study(tmp_path)
+    with opened(study) as dataset:
+        rows = training_rows(study)
+        unscaled = {"genes": identity(dataset.branches["genes"].shape)}
+        (reference,) = reference_source("mean", dataset, unscaled, rows)(np.arange(3))
+        mean = dataset.inputs("genes", rows).mean(axis=0)
+    np.testing.assert_allclose(reference[0], mean, rtol=1e-5)
 
 
 def test_a_slice_brings_its_own_reference(tmp_path):

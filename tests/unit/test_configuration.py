@@ -121,7 +121,7 @@ def test_the_config_is_checked_too():
 
 
 def test_the_chain_sections_do_not_reach_preparation(tmp_path):
-    assert set(study(tmp_path).preparation) == {"source", "seed", "components"}
+    assert set(study(tmp_path).preparation) == {"source", "seed", "components", "votes"}
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("config/studies/*.yaml")), ids=lambda path: path.stem)

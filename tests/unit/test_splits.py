@@ -32,6 +32,13 @@ def test_components_do_not_depend_on_the_order_of_samples():
     assert groups == {"b,c": "b", "a": "a", "c,d": "b", "a,e": "a", "f": "f"}
 
 
+def test_a_longer_accession_that_joins_later_renames_nobody():
+    before = pd.Series([f"GSE{number}" for number in range(99000, 99300)])
+    later = pd.Series([f"GSE{number},GSE{number + 2000}" for number in range(99000, 99300, 2)])
+    joined = connected_groups(pd.concat([before, later], ignore_index=True))
+    assert joined[: len(before)].tolist() == before.tolist()
+
+
 def test_hashed_roles_keep_groups_whole_and_their_shares():
     split = assign(samples([f"G{row // 3}" for row in range(9000)]), HASH)
     assert split.groupby("group")["role"].nunique().max() == 1
@@ -105,13 +112,14 @@ def test_every_role_needs_every_class():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"group": "serie"}, "no sample column 'serie'; the dataset has id, series"),
+        ({"group": "serie"}, "no sample column 'serie'; the dataset has id, series, missing"),
         ({"mode": "official"}, "needs the sample column official_role"),
+        ({"group": "missing"}, "sample 0: the group column 'missing' is empty"),
     ],
 )
 def test_settings_that_the_samples_do_not_fit(settings, message):
     with pytest.raises(ConsilienceError, match=message):
-        assign(samples(["a", "b", "c"]), {**HASH, **settings})
+        assign(samples(["a", "b", "c"], missing=[np.nan] * 3), {**HASH, **settings})
 
 
 def test_an_unknown_official_role_and_an_empty_group_are_named():
@@ -119,6 +127,13 @@ def test_an_unknown_official_role_and_an_empty_group_are_named():
         assign(samples(["a", "b"], official_role=["dev", "test"]), {**HASH, "mode": "official"})
     with pytest.raises(ConsilienceError, match="sample 1: the group column 'series' is empty"):
         assign(samples(["a", " "]), HASH)
+
+
+@pytest.mark.parametrize("mode", ["official", "official_test"])
+def test_official_roles_without_a_test_sample_are_refused(mode):
+    """Else training samples would be hashed into a test role that nobody made."""
+    with pytest.raises(ConsilienceError, match=f"split.mode: {mode} needs samples with the official role test"):
+        assign(samples(list("abcd"), official_role=["train"] * 4), {**HASH, "mode": mode})
 
 
 def test_overlaps_count_shared_groups():

@@ -3,46 +3,47 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from consilience.summary import StudyResults, note_lines, summary_lines, summary_row
+from consilience.summary import StudyResults, best_loss, note_lines, summary_lines, summary_row
 
 
-def metrics(value, trivial=0.0, task="regression", name="r2"):
-    interval = {
-        "value": value,
-        "low": None if value is None else value - 0.1,
-        "high": None if value is None else value + 0.1,
-    }
-    return {
-        "task": task,
-        "test": {"n": 9, "groups": 3, name: interval},
-        "trivial": {"mean": {name: trivial}, "size": {name: None}},
-    }
+def metrics(value, trivial, task, name, groups=30, **training):
+    low, high = (None, None) if value is None else (value - 0.1, value + 0.1)
+    interval = {"value": value, "low": low, "high": high}
+    simple = {"mean": {name: trivial}, "size": {name: None}}
+    return {"task": task, "test": {"n": 9, "groups": groups, name: interval}, "trivial": simple, "training": training}
 
 
-def study(network=0.5, linear=0.4, trivial=0.0, gaps=0.001, **kind):
+def study(network=0.5, linear=0.3, trivial=0.0, gaps=0.001, task="regression", name="r2", shared=None, **facts):
     drivers = pd.DataFrame({"feature": list("abc"), "target": "y"})
-    top = pd.DataFrame(
+    top = pd.DataFrame({"feature": ["b", "a"], "target": "y", "rank": [2, 1], "direction": ["negative", "positive"]})
+    overlap = pd.DataFrame(
         {
-            "feature": ["b", "a"],
-            "target": "y",
-            "rank": [2, 1],
-            "direction": ["negative", "positive"],
-            "total_models": [1, 2],
+            "sets": "networks;linear",
+            "direction": ["positive", "negative"],
+            "intersection": [3, 1],
+            "size_networks": [5, 4],
+            "expected": [0.043, 1.5],
         }
     )
-    overlap = pd.DataFrame(
-        {"sets": "networks;linear", "direction": ["positive", "negative"], "intersection": [3, 1], "size_networks": [5, 4],
-         "expected": [0.043, 1.5]}
-    )  # fmt: skip
     return StudyResults(
         base=Path("results/mine"),
         voters=["one", "two"],
-        networks={"one": metrics(network, trivial, **kind), "two": metrics(None, trivial, **kind)},
-        linear={"ridge": metrics(linear, trivial, **kind)},
+        networks={
+            "one": metrics(network, trivial, task, name, **facts),
+            "two": metrics(None, trivial, task, name),
+            # The best on the test role, which must not choose.
+            "three": metrics(0.9, trivial, task, name),
+        },
+        linear={
+            "minimum_norm": metrics(0.8, trivial, task, name),
+            "ridge": metrics(linear, trivial, task, name, at_edge=facts.get("groups") == 5),
+        },
+        validation={"one": 0.4, "two": 0.6, "three": 0.1},
         samples={"train": 6, "validation": 2, "test": 2},
+        shared=shared or {},
         audit=pd.DataFrame({"samples_before": [37, 10]}),
         drivers=drivers,
-        top=top,
+        top=top.assign(total_models=[1, 2]),
         overlap=overlap,
         recovery=None,
         gaps={"one": gaps, "two": float("nan")},
@@ -52,39 +53,62 @@ def study(network=0.5, linear=0.4, trivial=0.0, gaps=0.001, **kind):
 def test_the_lines_say_what_was_read_kept_measured_and_found():
     assert summary_lines(study()) == [
         "mine: y; 10 samples (6 train, 2 validation, 2 test) of 37 read, 3 features",
-        "  test r2    one    0.500 [0.400, 0.600]",
-        "             two    undefined",
-        "             ridge  0.400 [0.300, 0.500]",
-        "             mean   0.000 (uses no feature)",
+        "  test r2    one           0.500 [0.400, 0.600]",
+        "             two           undefined",
+        "             three         0.900 [0.800, 1.000]",
+        "             minimum_norm  0.800 [0.700, 0.900]",
+        "             ridge         0.300 [0.200, 0.400]",
+        "             mean          0.000 (uses no feature)",
         "  drivers    +a (2/2), -b (1/2)",
         "  overlap    networks and linear share 3 positive of 5 (chance 0.043) and 1 negative of 4 (chance 1.5)",
         "  look at    results/mine/top_drivers.csv, drivers.csv, overlap.csv, audit.tsv, figures/",
     ]
 
 
-def test_the_row_names_the_best_of_each_kind():
+def test_the_row_names_what_validation_and_the_consensus_choose():
     row = summary_row(study())
-    assert (row["network"], row["network_value"], row["linear"], row["linear_low"]) == (
-        "one",
-        0.5,
-        "ridge",
-        pytest.approx(0.3),
-    )
+    assert (row["network"], row["network_value"]) == ("one", 0.5)
+    assert (row["linear"], row["linear_low"]) == ("ridge", pytest.approx(0.2))
     assert (row["trivial"], row["trivial_value"], row["top_drivers"]) == ("mean", 0.0, "+a (2/2);-b (1/2)")
+
+
+def test_the_validation_loss_is_that_of_the_states_kept(tmp_path):
+    history = pd.DataFrame({"member": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "validation_loss": [3.0, 1.0, 2.0, 4.0]})
+    history.assign(best=[False, True, True, False]).to_csv(tmp_path / "history.tsv", sep="\t", index=False)
+    assert best_loss(tmp_path / "history.tsv") == 1.5
+    history.head(0).assign(best=[]).to_csv(tmp_path / "none.tsv", sep="\t", index=False)
+    assert best_loss(tmp_path / "none.tsv") == float("inf")
+
+
+DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({}, []),
-        ({"linear": 0.5}, ["no network predicts better than ridge here"]),
-        ({"network": -0.2, "linear": -0.3}, ["no network predicts better than mean, which uses no feature: the drivers mean nothing"]),
+        ({"linear": 0.45}, ["one does not predict clearly better than ridge"]),
+        (
+            {"network": 0.05, "linear": -0.3},
+            ["one is not clearly better than mean, which uses no feature: distrust the drivers"],
+        ),
         ({"gaps": 0.05}, ["the attributions of one miss 5.0% of the change they explain (median)"]),
+        (
+            {"groups": 5},
+            ["the test role has 5 groups: its intervals are rough", "ridge took a penalty at the edge of its grid"],
+        ),
+        (
+            {"shared": {"train and test": 7}},
+            ["groups stand in two roles (7 in train and test): test metrics may flatter"],
+        ),
+        ({"checkpoint": "w.pt"}, ["the weights of one were imported, and may have seen the test role"]),
         # Of a divergence, less is better.
-        ({"network": 0.3, "linear": 0.4, "trivial": 0.9, "task": "votes", "name": "kl_divergence"}, []),
-        ({"network": 0.5, "linear": 0.4, "trivial": 0.9, "task": "votes", "name": "kl_divergence"},
-         ["no network predicts better than ridge here"]),
+        ({"network": 0.3, "linear": 0.6, "trivial": 0.9, **DIVERGENCE}, []),
+        (
+            {"network": 0.5, "linear": 0.55, "trivial": 0.9, **DIVERGENCE},
+            ["one does not predict clearly better than ridge"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_weak_is_said(changes, expected):
     assert note_lines(study(**changes)) == [f"  note       {text}" for text in expected]

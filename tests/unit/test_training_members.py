@@ -104,16 +104,33 @@ def test_too_few_groups_are_refused():
 
 
 def test_a_permutation_follows_its_seed_and_role():
+    groups = np.arange(50)
     orders = [
-        tuple(permutation(50, permuted, seed, role))
+        tuple(permutation(groups, permuted, seed, role))
         for permuted in (1, 2)
         for seed in (0, 1)
         for role in ("train", "validation")
     ]
     assert len(set(orders)) == 8
     assert all(sorted(order) == list(range(50)) for order in orders)
-    assert orders[0] == tuple(permutation(50, 1, 0, "train"))
-    assert np.array_equal(permutation(50, 0, 3, "train"), np.arange(50))
+    assert orders[0] == tuple(permutation(groups, 1, 0, "train"))
+    assert np.array_equal(permutation(groups, 0, 3, "train"), groups)
+
+
+def test_a_permutation_keeps_the_labels_of_a_group_together():
+    """With groups that differ, the mean of a group's labels varies as it did: a free shuffle would shrink it."""
+    random = np.random.default_rng(0)
+    groups = random.permutation(np.repeat(np.arange(40), 12))
+    labels = np.random.default_rng(1).normal(size=40)[groups] + 0.1 * random.normal(size=480)
+
+    def between(values):
+        return np.var([values[groups == group].mean() for group in range(40)])
+
+    permuted = [labels[permutation(groups, number, 0, "train")] for number in range(1, 21)]
+    free = [between(random.permutation(labels)) for _ in range(20)]
+    assert np.mean([between(values) for values in permuted]) == pytest.approx(between(labels), rel=0.01)
+    assert np.mean(free) < 0.3 * between(labels)
+    assert all(np.corrcoef(values, labels)[0, 1] < 0.7 for values in permuted)
 
 
 def test_the_default_recipe_is_the_design_s():

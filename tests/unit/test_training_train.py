@@ -161,8 +161,9 @@ def test_subsets_of_rows_keep_groups_whole(folder):
     with Dataset.open(folder / "regression.h5") as dataset:
         roles = training_data.rows_by_role(dataset, split_of())
         data = TrainingData.read(dataset, split_of(), roles, 20000, 0, torch.device("cpu"))
-    rows = [set(data.groups[data.job(Member(0, 0, name), 0).rows.numpy()]) for name in ("half:0", "half:1")]
-    assert rows[0] | rows[1] == set(data.groups)
+    groups = data.groups["train"]
+    rows = [set(groups[data.job(Member(0, 0, name), 0).rows.numpy()]) for name in ("half:0", "half:1")]
+    assert rows[0] | rows[1] == set(groups)
     assert not rows[0] & rows[1]
 
 
@@ -199,6 +200,17 @@ def test_a_checkpoint_takes_the_place_of_training(folder, tmp_path, monkeypatch)
     assert again.members.equals(model.members)
     with pytest.raises(ConsilienceError, match=r"ensemble\.safetensors: parameter hidden\.0\.linear\.weight has shape"):
         trained(folder / "regression.h5", {**specification, "hidden": [7]})
+
+
+def test_foreign_weights_keep_their_scaling_and_get_this_study_s_spread(folder, tmp_path):
+    model = trained(folder / "regression.h5")
+    state = {name: torch.as_tensor(np.array(values[0])) for name, values in model.ensemble.states.items()}
+    torch.save(state, tmp_path / "foreign.pt")
+    again = trained(folder / "regression.h5", {**SPECIFICATION, "checkpoint": str(tmp_path / "foreign.pt")})
+    for branch, scaling in again.ensemble.scalings.items():
+        assert not scaling.center.any()
+        assert (scaling.scale == 1).all()
+        assert np.array_equal(scaling.spread, model.ensemble.scalings[branch].spread)
 
 
 def test_the_first_layers_start_smaller():

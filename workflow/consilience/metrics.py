@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr, stdtrit
 
 from consilience.errors import ConsilienceError
 from consilience.ranking import class_rankings, spearman
@@ -79,8 +80,9 @@ def evaluate(
     A metric that is not defined is None: a correlation of constants, `r2` of a constant target, a ranking without both
     classes, `matthews_corrcoef` without two classes on both sides. low and high are the percentile bootstrap's 95 %
     interval: `bootstrap` resamples of as many groups, whole, drawn with replacement (Davison & Hinkley 1997, section
-    3.8), over those resamples in which the metric is defined. They are None with fewer than three groups, where half
-    of the resamples or more leave the metric undefined, and for `bootstrap=0`.
+    3.8), over those resamples in which the metric is defined. The percentiles are widened for few groups
+    (`percentiles`). They are None with fewer than three groups, where half of the resamples or more leave the metric
+    undefined, and for `bootstrap=0`.
     """
     target, prediction = np.asarray(target), np.asarray(prediction, dtype=np.float64)
     _check(task, target, prediction, groups, len(classes))
@@ -99,7 +101,7 @@ def evaluate(
         for counts in _draws(len(names), len(target), bootstrap, seed):
             for name, values in metrics(_Resamples(counts, sizes)).items():
                 drawn[name].append(values)
-    return {name: _interval(point[name][0], drawn[name]) for name in METRICS[task]}
+    return {name: _interval(point[name][0], drawn[name], len(names)) for name in METRICS[task]}
 
 
 def _check(task: str, target: np.ndarray, prediction: np.ndarray, groups: Sequence[str], classes: int) -> None:
@@ -124,13 +126,25 @@ def _draws(groups: int, samples: int, resamples: int, seed: int) -> Iterator[np.
         yield np.ascontiguousarray(counts.T, dtype=np.float64)
 
 
-def _interval(point: float, blocks: list[np.ndarray]) -> dict[str, float | None]:
+def percentiles(groups: int) -> tuple[float, float]:
+    """Return the two percentiles of resamples that bound the 95 % interval with so many groups.
+
+    Plain percentiles (2.5 and 97.5) are too narrow with few groups: a resample varies by sqrt((n - 1) / n) too little
+    and by a normal's quantile where a t's is due. Both are put right by percentiles further out: Phi(-sqrt(n / (n - 1))
+    t(0.975; n - 1)) (Hesterberg 2015, "What teachers should know about the bootstrap", section 3.6, expanded).
+    """
+    quantile = stdtrit(groups - 1, 0.5 + LEVEL / 200)
+    low = 100 * ndtr(-np.sqrt(groups / (groups - 1)) * quantile)
+    return float(low), float(100 - low)
+
+
+def _interval(point: float, blocks: list[np.ndarray], groups: int) -> dict[str, float | None]:
     value = float(point) if np.isfinite(point) else None
     values = np.concatenate(blocks) if blocks else np.empty(0)
     defined = values[np.isfinite(values)]
     if value is None or 2 * len(defined) <= len(values):
         return {"value": value, "low": None, "high": None}
-    low, high = np.percentile(defined, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    low, high = np.percentile(defined, percentiles(groups))
     return {"value": value, "low": float(low), "high": float(high)}
 
 

@@ -20,8 +20,8 @@ def connected_groups(values: pd.Series) -> np.ndarray:
     """Return the group of every sample (samples,), joining groups that a sample names together.
 
     `values` hold one name or several, separated by commas, semicolons or tabs. Samples are connected where they share
-    a name, directly or through others; the component takes the first of its names in alphabetical order, so that its
-    role does not depend on the order of samples.
+    a name, directly or through others; the component takes the first of its names, shorter ones before longer, so
+    that its role depends neither on the order of samples nor on accessions that join later (GSE99 before GSE100).
     """
     parent: dict[str, str] = {}
 
@@ -33,14 +33,15 @@ def connected_groups(values: pd.Series) -> np.ndarray:
 
     firsts = []
     for row, value in enumerate(values):
-        names = [name.strip() for name in re.split(r"[,;\t]", str(value)) if name.strip()]
+        text = "" if pd.isna(value) else str(value)
+        names = [name.strip() for name in re.split(r"[,;\t]", text) if name.strip()]
         if not names:
             raise ConsilienceError(
                 f"sample {row}: the group column {values.name!r} is empty; every sample needs a group"
             )
         firsts.append(names[0])
         for name in names:
-            first, second = sorted((root(names[0]), root(name)))
+            first, second = sorted((root(names[0]), root(name)), key=lambda name: (len(name), name))
             parent[second] = first
     return np.asarray([root(name) for name in firsts], dtype=object)
 
@@ -80,6 +81,8 @@ def _official(samples: pd.DataFrame, mode: str) -> np.ndarray:
     unknown = sorted(set(official) - {*ROLES, ""})
     if unknown:
         raise ConsilienceError(f"official_role: {unknown[0]!r} is not one of {', '.join(ROLES)} or empty")
+    if not (official == "test").any():
+        raise ConsilienceError(f"split.mode: {mode} needs samples with the official role test; the dataset has none")
     if mode == "official_test":
         return np.where(official == "test", "test", "").astype(object)
     # Where the data name a validation role, it is theirs; else it is hashed out of train below.

@@ -11,25 +11,33 @@ import numpy as np
 import pandas as pd
 
 from consilience.attribution.store import read
+from consilience.consensus.linear import CONSENSUS_KINDS
 from consilience.evaluation import HEADLINE, LESS_IS_BETTER, best_trivial, number, with_interval
 from consilience.files import read_json, read_table
 from consilience.overlap import LINEAR, NETWORKS, SEPARATOR
 from consilience.splits import ROLES
 
 SHOWN = 5
+FEW_GROUPS = 20
 TOLERANCE = 0.01
 Metrics = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """The tables and metrics of a finished study; `gaps` are relative completeness gaps by model."""
+    """The tables and metrics of a finished study.
+
+    By model: `validation` is the mean of the members' best validation losses (infinite for imported weights), `gaps`
+    the relative completeness gaps. `shared` counts the split's own groups that stand in two roles.
+    """
 
     base: Path
     voters: Sequence[str]
     networks: Metrics
     linear: Metrics
+    validation: dict[str, float]
     samples: dict[str, int]
+    shared: dict[str, int]
     audit: pd.DataFrame
     drivers: pd.DataFrame
     top: pd.DataFrame
@@ -42,13 +50,15 @@ class StudyResults:
         cls, base: Path, models: Sequence[str], voters: Sequence[str], method: str, simulated: bool
     ) -> StudyResults:
         """Read the results in the folder `base`; `method` is the one whose lists form the consensus."""
-        roles = read_json(base / "split.json")["roles"]
+        split = read_json(base / "split.json")
         return cls(
             base=base,
             voters=voters,
             networks={model: read_json(base / "models" / model / "metrics.json") for model in models},
             linear=read_json(base / "linear" / "metrics.json"),
-            samples={role: roles[role]["samples"] for role in ROLES},
+            validation={model: best_loss(base / "models" / model / "history.tsv") for model in models},
+            samples={role: split["roles"][role]["samples"] for role in ROLES},
+            shared={roles: count for roles, count in split["shared"].get("group", {}).items() if count},
             audit=read_table(base / "audit.tsv"),
             drivers=read_table(base / "drivers.csv"),
             top=read_table(base / "top_drivers.csv"),
@@ -72,16 +82,32 @@ class StudyResults:
         """What is attributed."""
         return list(self.drivers["target"].unique())
 
-    def best(self, metrics: Metrics) -> str:
-        """Return the name of the model with the best headline metric; an undefined one is the worst."""
-        return max(metrics, key=lambda name: self.merit(metrics[name]))
+    @property
+    def network(self) -> str:
+        """The voting network with the least validation loss: the test role chooses nothing."""
+        return min(self.voters, key=self.validation.__getitem__)
 
-    def merit(self, metrics: dict[str, Any]) -> float:
-        """Return the headline metric, more being better."""
-        value = metrics["test"][self.headline]["value"]
-        if value is None:
-            return float("-inf")
-        return -value if self.headline in LESS_IS_BETTER else value
+    @property
+    def linear_kind(self) -> str:
+        """The linear model that the consensus uses."""
+        return next(kind for kind in CONSENSUS_KINDS if kind in self.linear)
+
+    def beats(self, value: float | None) -> bool:
+        """Say whether the whole interval of the network's headline metric is better than `value`."""
+        metric = self.networks[self.network]["test"][self.headline]
+        less = self.headline in LESS_IS_BETTER
+        near = metric["high" if less else "low"]
+        near = metric["value"] if near is None else near
+        if near is None or value is None:
+            return value is None
+        return near < value if less else near > value
+
+
+def best_loss(path: Path) -> float:
+    """Return the mean of the members' validation losses at their best epochs; infinite where there are none."""
+    history = read_table(path, ("validation_loss", "best"))
+    losses = history.loc[history["best"].astype(bool), "validation_loss"]
+    return float(losses.mean()) if len(losses) else float("inf")
 
 
 def relative_gap(path: Path) -> float:
@@ -97,8 +123,10 @@ def summary_row(study: StudyResults) -> dict[str, Any]:
     trivial, trivial_value = study.trivial
     row: dict[str, Any] = {"study": study.base.name, "targets": ";".join(study.targets), **study.samples}
     row |= {"features": study.drivers["feature"].nunique(), "metric": study.headline}
-    for kind, metrics in (("network", study.networks), ("linear", study.linear)):
-        name = study.best(metrics)
+    for kind, name, metrics in (
+        ("network", study.network, study.networks),
+        ("linear", study.linear_kind, study.linear),
+    ):
         row[kind] = name
         row |= {f"{kind}_{part}": value for part, value in metrics[name]["test"][study.headline].items()}
     row |= {"trivial": trivial, "trivial_value": trivial_value}
@@ -144,13 +172,22 @@ def metric_lines(study: StudyResults) -> list[str]:
 def note_lines(study: StudyResults) -> list[str]:
     """Return what a reader should know before trusting the drivers."""
     notes = []
-    network, linear = study.best(study.networks), study.best(study.linear)
+    linear, test = study.linear[study.linear_kind], study.networks[study.network]["test"]
     name, value = study.trivial
-    merit = study.merit(study.networks[network])
-    if merit <= study.merit(study.linear[linear]):
-        notes.append(f"no network predicts better than {linear} here")
-    if value is not None and merit <= (-value if study.headline in LESS_IS_BETTER else value):
-        notes.append(f"no network predicts better than {name}, which uses no feature: the drivers mean nothing")
+    if not study.beats(value):
+        notes.append(f"{study.network} is not clearly better than {name}, which uses no feature: distrust the drivers")
+    if not study.beats(linear["test"][study.headline]["value"]):
+        notes.append(f"{study.network} does not predict clearly better than {study.linear_kind}")
+    if test["groups"] < FEW_GROUPS:
+        notes.append(f"the test role has {test['groups']} groups: its intervals are rough")
+    if study.shared:
+        counts = ", ".join(f"{count} in {roles}" for roles, count in study.shared.items())
+        notes.append(f"groups stand in two roles ({counts}): test metrics may flatter")
+    if linear.get("training", {}).get("at_edge"):
+        notes.append(f"{study.linear_kind} took a penalty at the edge of its grid")
+    for model, metrics in study.networks.items():
+        if "checkpoint" in metrics.get("training", {}):
+            notes.append(f"the weights of {model} were imported, and may have seen the test role")
     for model, gap in study.gaps.items():
         if gap > TOLERANCE:
             notes.append(f"the attributions of {model} miss {gap:.1%} of the change they explain (median)")

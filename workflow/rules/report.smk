@@ -12,6 +12,9 @@ rule summary:
         metrics=[
             f"results/{name}/models/{model}/metrics.json" for name, study in STUDIES.items() for model in study.models
         ],
+        histories=[
+            f"results/{name}/models/{model}/history.tsv" for name, study in STUDIES.items() for model in study.models
+        ],
         attributions=[
             f"results/{name}/attributions/{model}/{study.primary}.h5"
             for name, study in STUDIES.items()

@@ -33,14 +33,16 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int)
             "branch": ["image"] * len(names) + ["readings"] * readings,
         }
     )
-    with write_dataset(dataset, "votes", "shape", "units", path.name, sha256(path), list(CLASSES)) as writer:
+    soft = settings["votes"]
+    task, classes = ("votes", list(CLASSES)) if soft else ("classification", ["other", "circle"])
+    with write_dataset(dataset, task, "shape", "units", path.name, sha256(path), classes) as writer:
         writer.features(features)
         writer.branch("image", tiles, samples, scaling="band", masked=True)
         writer.branch("readings", len(names) + np.arange(readings), samples, scaling="feature")
         writer.append("image", panels["images"], absent)
         writer.append("readings", panels["readings"])
         writer.auxiliary("tempo", panels["tempo"][:, None])
-        writer.target(votes / votes.sum(axis=1, keepdims=True))
+        writer.target(votes / votes.sum(axis=1, keepdims=True) if soft else votes.argmax(axis=1) == 0)
         writer.samples(
             pd.DataFrame(
                 {

@@ -22,7 +22,7 @@ def simulate(folder: Path, settings: dict[str, Any], seed: int) -> pd.DataFrame:
     images[absent] = np.nan
     roles = np.where(np.arange(samples) % 4 == 3, "test", "train")
     np.savez(folder / "panels.npz", images=images, readings=readings, votes=votes, roles=roles, tempo=count / 12)
-    planted = [("tile 0,0", "circle"), ("tile 1,1", "square")]
+    planted = [("tile 0,0", "circle"), ("tile 1,1", "square")][: 2 if settings["votes"] else 1]
     return pd.DataFrame(
         [{"feature": f, "target": t, "sign": 1, "strength": 1.5, "effect": "linear"} for f, t in planted]
     )

@@ -48,11 +48,9 @@ def zero(dataset: Dataset, scalings: Mapping[str, Scaling], branch: str, _traini
 def mean(dataset: Dataset, scalings: Mapping[str, Scaling], branch: str, training: np.ndarray) -> np.ndarray:
     """Return float32 (*shape): the mean of the scaled training role; 0, the center, where an element is always masked.
 
-    Where each element is scaled by itself, its center is that mean. Elsewhere the training role is streamed.
+    The training role is streamed whatever the scaling: that of imported weights was fitted elsewhere.
     """
     part = dataset.branches[branch]
-    if part.scaling == "feature":
-        return np.zeros(part.shape, np.float32)
     total, count = np.zeros(part.shape), np.zeros(part.shape)
     size = max(1, BLOCK_BYTES // (4 * part.elements))
     for start in range(0, len(training), size):

@@ -59,7 +59,7 @@ class TrainingData:
     scale: float
     rows: dict[str, np.ndarray]
     available: dict[str, int]
-    groups: np.ndarray
+    groups: dict[str, np.ndarray]
     samples: dict[str, Samples]
     labels: dict[str, Labels]
 
@@ -86,17 +86,17 @@ class TrainingData:
             scale=scale,
             rows=rows,
             available={role: len(roles[role]) for role in rows},
-            groups=split["group"].to_numpy()[rows["train"]],
+            groups={role: split["group"].to_numpy()[used] for role, used in rows.items()},
             samples={role: _samples(dataset, scalings, used, device) for role, used in rows.items()},
             labels={role: _labels(dataset, used, center, scale, device) for role, used in rows.items()},
         )
 
     def job(self, member: Member, seed: int) -> Job:
         """Return what one member is trained on: its rows by group, its labels by its permutation."""
-        rows = torch.from_numpy(select_rows(self.groups, member.rows, seed))
+        rows = torch.from_numpy(select_rows(self.groups["train"], member.rows, seed))
         if len(rows) < 2:
             raise ConsilienceError(f"rows: {member.rows!r} leaves {len(rows)} training rows; expected at least 2")
-        labels = {role: _permute(self.labels[role], member, seed, role) for role in self.labels}
+        labels = {role: _permute(self.labels[role], self.groups[role], member, seed, role) for role in self.labels}
         return Job(member, rows, labels["train"], labels["validation"])
 
 
@@ -143,9 +143,9 @@ def _labels(dataset: Dataset, rows: np.ndarray, center: float, scale: float, dev
     )
 
 
-def _permute(labels: Labels, member: Member, seed: int, role: str) -> Labels:
+def _permute(labels: Labels, groups: np.ndarray, member: Member, seed: int, role: str) -> Labels:
     """Return the labels, with their weights, in the order of the member's permutation."""
     if member.permuted == 0:
         return labels
-    order = permutation(len(labels.target), member.permuted, seed, role)
+    order = permutation(groups, member.permuted, seed, role)
     return labels.take(torch.from_numpy(order).to(labels.target.device))

@@ -78,11 +78,20 @@ def select_rows(groups: Sequence[str], rows: str, seed: int) -> np.ndarray:
     return np.flatnonzero(~np.isin(groups, names[left_out::parts]))
 
 
-def permutation(samples: int, permuted: int, seed: int, role: str) -> np.ndarray:
+def permutation(groups: Sequence[str], permuted: int, seed: int, role: str) -> np.ndarray:
     """Return the order (samples,) that a permutation takes labels in; the identity where `permuted` is 0.
 
-    Roles are permuted each by itself, so that the validation role cannot tell the labels were real.
+    Labels of one group stay together: the groups are laid down in a shuffled order, and shuffled within, so that
+    labels which resemble each other within a group still do. A free shuffle would make them independent, and its null
+    distribution too narrow (Winkler et al. 2015, section 2.2). Roles are permuted each by itself, so that the
+    validation role cannot tell the labels were real.
     """
     if permuted == 0:
-        return np.arange(samples)
-    return np.random.default_rng(stable_seed(seed, "permutation", permuted, role)).permutation(samples)
+        return np.arange(len(groups))
+    random = np.random.default_rng(stable_seed(seed, "permutation", permuted, role))
+    _, codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    places = np.argsort(codes, kind="stable")
+    shuffled = np.lexsort((random.random(len(codes)), random.permutation(codes.max() + 1)[codes]))
+    order = np.empty(len(codes), dtype=np.int64)
+    order[places] = shuffled
+    return order

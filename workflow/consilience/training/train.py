@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
 from consilience.networks import NetworkContext
-from consilience.scaling import scaled_inputs
+from consilience.scaling import Scaling, fit, scaled_inputs
 from consilience.training.checkpoint import import_checkpoint
 from consilience.training.data import TrainingData, context_of, feature_axis, rows_by_role
 from consilience.training.engine import Course, Fit, train_member
@@ -79,6 +79,7 @@ def train_model(
     if checkpoint:
         context, axis = context_of(dataset), feature_axis(dataset)
         ensemble = import_checkpoint(checkpoint, build, own, context, model, dataset.task, axis)
+        ensemble = replace(ensemble, scalings=_own_spread(dataset, ensemble.scalings, roles["train"]))
         history, facts = (
             pd.DataFrame(columns=list(HISTORY)),
             {"checkpoint": Path(checkpoint).name, "device": str(place)},
@@ -99,6 +100,11 @@ def train_model(
         predicted=predicted,
         facts=facts,
     )
+
+
+def _own_spread(dataset: Dataset, scalings: dict[str, Scaling], rows: np.ndarray) -> dict[str, Scaling]:
+    """Keep the center and scale that imported weights need, with the spread of this study's training role."""
+    return {branch: replace(scaling, spread=fit(dataset, branch, rows).spread) for branch, scaling in scalings.items()}
 
 
 def choose_device(device: str) -> torch.device:
