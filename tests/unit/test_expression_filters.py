@@ -17,6 +17,18 @@ NAMED = [
     *("THP-1", "THP1", "THP_1 control", "human THP monocytic line", "Monocytes", "MONOCYTE-derived", "macrophages"),
     *("AML_patient_3", "(AML)", "MDS/AML", "acute myeloid leukemia", "CD14+ cells", "CD14-positive", "CD14-sorted"),
     *("CD34-CD14+ cells", "CD14 - replicate 1", "anti-CD14 beads", "dendritic cells", "MUTZ-3"),
+    *("MV4:11", "MV4/11", "HL.60", "OCI/AML3"),
+    *("THP-1 negative control", "THP1_negative_control_siRNA_rep1", "U937_neg_ctrl_rep1", "THP-1: negative-control"),
+    *("HL60 cells negative control", "monocytes negative control siRNA", "NB4 neg. ctrl", "monocytes negative siRNA"),
+    *("MOLM-13 depleted of BRD4", "THP-1 depleted for KDM1A", "HL-60 depletion of CTCF", "AML depleted for CD3"),
+    *(
+        "AML neg. for NPM1",
+        "AML negative FLT3",
+        "AML_neg_NPM1",
+        "macrophages free of serum",
+        "monocytes negative in PCR",
+    ),
+    *("THP-1 minus doxycycline", "CD14+ CD3-negative cells", "CD14+ CD33-negative cells", "AML (negative for FLT3)"),
 ]
 NOT_NAMED = [
     "CD141+ cells",
@@ -44,6 +56,13 @@ DENIED = [
         "CD14 (-)",
     ),
     *("CD14-ve", "CD14−CD3+", "CD33-CD14-", "non-monocyte/macrophage"),
+    *("CD14+ depleted", "CD14+-depleted PBMCs", "CD14(+)-depleted", "CD14+ cell depleted PBMC", "CD14 minus"),
+    *("CD14+ monocyte-depleted PBMC", "CD16+ monocyte-depleted", "depletion of CD14 monocytes", "CD14: negative"),
+    *("depleted of CD14+ and CD33+ cells", "depleted of CD14(+) monocytes", "negative for CD14/CD33", "neg. for CD14"),
+    *("not a monocyte", "without any macrophages", "neither AML nor MDS", "neither monocytes, nor macrophages"),
+    *("monocytes were depleted", "macrophage-free FCS", "CD14 negative CD3 cells", "AML-negative FLT3"),
+    *("monocyte/CD14-negative", "CD14_negative_rep1", "myeloid depleted CD34 cells", "monocyte negative rep1"),
+    *("myeloid-depleted in vivo", "CD14-negative in FACS"),
 ]
 DENIED_BESIDE = [
     *("AML negative for FLT3-ITD", "AML, CD14-negative fraction", "AML and CD14-negative cells", "CD14- monocytes"),
@@ -56,12 +75,23 @@ def found(texts, keywords=SHIPPED):
     return mentions(np.array(texts, dtype=object), keywords)
 
 
-@pytest.mark.parametrize(
-    ("texts", "named"), [(NAMED, True), (NOT_NAMED, False), (DENIED, False), (DENIED_BESIDE, True)]
-)
-def test_the_shipped_list_finds_what_a_reader_would(texts, named):
-    wrong = [text for text, hit in zip(texts, found(texts)[0].any(axis=1), strict=True) if hit != named]
-    assert wrong == []
+@pytest.mark.parametrize("text", [*NAMED, *DENIED_BESIDE])
+def test_the_shipped_list_finds_what_a_reader_would(text):
+    assert found([text])[0].any()
+
+
+@pytest.mark.parametrize("text", [*NOT_NAMED, *DENIED])
+def test_the_shipped_list_finds_no_more_than_a_reader_would(text):
+    assert not found([text])[0].any()
+
+
+def test_only_the_denied_of_two_mentions_counts_for_nothing():
+    names = ["AML", "CD14", "CD33", "monocyte", "THP-1"]
+    texts = ["THP-1 depleted of CD14", "CD14+ CD33-negative cells", "AML neg. for CD33", "AML CD14 negative FLT3"]
+    assert [[names[column] for column in np.flatnonzero(row)] for row in found(texts, names)[0]] == [
+        *(["THP-1"], ["CD14"], ["AML"], ["AML"])
+    ]
+    assert found(["monocyte-depleted AML", "AML12"], ["AML", "monocyte"])[0].tolist() == [[True, False], [False] * 2]
 
 
 def test_denied_mentions_are_told_apart_from_none():

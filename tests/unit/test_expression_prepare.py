@@ -4,14 +4,15 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from consilience.dataset import Dataset
 from consilience.domains.expression import compact, prepare
 from consilience.domains.expression.archs4 import inspect
-from consilience.domains.expression.normalization import choose
+from consilience.domains.expression.normalization import UNITS, choose
 from consilience.errors import ConsilienceError
 from consilience.files import sha256
-from tests.unit.expression_examples import archive, damage, settings
+from tests.unit.expression_examples import ROOT, archive, damage, settings
 
 GZIP = {"compression": "gzip"}
 SYMBOLS = [*(f"G{index}" for index in range(20)), "G3", "G7", "G3", "NC1", "TGT", "NC2", "ZERO", "SAME"]
@@ -158,6 +159,40 @@ def test_tpm_of_transcripts_is_summed_to_genes(tmp_path):
     np.testing.assert_allclose(target, np.log1p(values[[2, 4]].sum(axis=0)), rtol=1e-6)
     with pytest.raises(ConsilienceError, match=r"t\.h5: holds TPM .*set normalization: log1p_tpm"):
         made(path, normalization="log1p_cpm")
+
+
+@pytest.mark.parametrize(
+    ("file", "taken", "unit"),
+    [
+        ({}, "log1p_cpm", "log1p CPM"),
+        ({"fields": {"meta/genes/length": np.arange(300, 300 + len(SYMBOLS))}}, "log1p_tpm", "log1p TPM"),
+    ],
+    ids=["counts", "lengths"],
+)
+def test_what_auto_takes_of_counts_is_told(tmp_path, file, taken, unit):
+    path = example(tmp_path, **file)
+    inputs, target, *_, audit, facts = made(path, normalization="auto")
+    assert (facts["unit"], audit.iloc[-1]["rule"]) == (unit, f"written in {unit}")
+    forced = made(path, normalization=taken)
+    np.testing.assert_array_equal(inputs, forced[0])
+    np.testing.assert_array_equal(target, forced[1])
+    other = {"log1p_cpm": "log1p_counts", "log1p_tpm": "log1p_cpm"}[taken]
+    assert made(path, normalization=other)[5]["unit"] != unit
+
+
+def test_auto_takes_tpm_as_it_is(tmp_path):
+    values = np.random.default_rng(9).gamma(0.5, 100, (6, 4)).astype(np.float32)
+    fields = {"meta/transcripts/length": np.arange(300, 306)}
+    found = choose("auto", inspect(archive(tmp_path / "t.h5", values, fields=fields, level="transcripts")))
+    assert (found.name, found.row_scale, found.divisor) == ("log1p_tpm", None, None)
+    with pytest.raises(ConsilienceError, match=r"'log2'; expected one of auto, log1p_cpm, log1p_tpm, log1p_counts"):
+        choose("log2", inspect(example(tmp_path)))
+
+
+def test_auto_is_the_default():
+    schema = yaml.safe_load((ROOT / "workflow/consilience/domains/expression/schema.yaml").read_text())
+    offered = schema["properties"]["normalization"]
+    assert (offered["default"], offered["enum"]) == ("auto", ["auto", *UNITS])
 
 
 def test_lengths_must_be_there_and_positive(tmp_path):

@@ -45,7 +45,7 @@ def jobs(output):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, worker_id):
-    """Both studies run to the end, once for all test processes: the folder and the terminal's output."""
+    """The studies, run to the end, once for all test processes: the folder and the terminal's output."""
     alone = worker_id == "master"
     base = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
     directory, output = base / "finished", base / "finished.txt"

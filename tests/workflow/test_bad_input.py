@@ -41,7 +41,7 @@ def test_a_study_with_faults_names_them_all_and_starts_nothing(tmp_path):
     [
         (["results/toy/attributions/recurent/saliency.h5"], "no model 'recurent' among .*nearest: recurrent"),
         (["results/toy/attributions/recurrent/salience.h5"], "no method 'salience' among .*nearest: saliency"),
-        (["results/toi/drivers.csv"], "no study 'toi' among expression_tiny, toy; nearest: toy"),
+        (["results/toi/drivers.csv"], "no study 'toi' among expression_tiny, toy, toy_two_classes; nearest: toy"),
     ],
 )
 def test_a_target_that_cannot_be_is_answered_with_the_nearest(tmp_path, arguments, message):

@@ -1,4 +1,4 @@
-"""The whole chain on two domains: what it leaves, what it reruns, and what it says."""
+"""The whole chain on two domains and three tasks: what it leaves, what it reruns, and what it says."""
 
 import hashlib
 import shutil
@@ -15,7 +15,7 @@ from consilience.files import read_json, read_table
 from consilience.training.ensemble import Ensemble
 
 pytestmark = pytest.mark.workflow
-NAMES = ("toy", "expression_tiny")
+NAMES = ("toy", "toy_two_classes", "expression_tiny")
 DRIVER_COLUMNS = [
     "feature", "target", "rank", "direction", "average_attribution", "total_positive", "total_negative",
     "total_models", "stability_score", "directional_confidence", "confidence_score", "sign_probability",
@@ -123,7 +123,7 @@ class TestContract:
                 assert found.all["average_attribution"] == pytest.approx(signed)
                 assert (found.all["magnitude"] >= 0).all()
                 assert found.all["magnitude"].any()
-                assert (found.own_class is None) == (len(targets) == 1 and name == "expression_tiny")
+                assert (found.own_class is None) == (name == "expression_tiny")
                 if found.complete:
                     assert found.gap.shape == (*shape[:2], samples)
                     assert np.median(found.gap) < 3e-2 * np.median(found.scale)  # few steps in these studies

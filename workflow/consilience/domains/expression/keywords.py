@@ -15,19 +15,28 @@ import pyarrow.compute as pc
 
 from consilience.errors import ConsilienceError
 
-# What may stand, or be missing, between the parts of a name: HL-60, HL60, hl 60, MV4;11.
-SEPARATOR = r"[\s_;\-‐‑‒–—−]?"
+# What may stand, or be missing, between the parts of a name: HL-60, HL60, hl 60, HL.60, MV4;11, MV4:11.
+SEPARATOR = r"[\s_:;/.\-‐‑‒–—−]?"
 BEFORE = r"(?:\b|_)"
 AFTER = r"(?:\b|_)"
+POSITIVE = r"(?:\+|\(\+\))?"
+CELLS = r"(?:[\s\-]cells?)?"
+# A marker that only describes the name after it: CD14+ monocytes, CD14 monocytes.
+DESCRIBING = rf"(?:CD\d+[a-z]?{POSITIVE}\s+)?"
 DENYING_BEFORE = (
-    r"(?:not|no|without|lacking|lack of|minus|excluding|except|devoid of|free of|absence of"
-    r"|(?:negative|neg) for|(?:depleted|depletion) (?:of|for|from)|depleting)"
+    r"(?:not|no|neither|without|lacking|lack of|minus|excluding|except|devoid of|free of|absence of"
+    r"|(?:negative|neg\.?) for|(?:depleted|depletion) (?:of|for|from)|depleting)[\s\-]+(?:(?:a|an|any|the)\s+)?"
 )
-DENYING_AFTER = r"(?:negative|neg|depleted|depletion|free)"
+DENYING_AFTER = r"[\s\-(:]*(?:(?:is|are|was|were)\s+)?(?:negative|neg|depleted|depletion|free)"
+# Words of denial that speak of something else than the name before them: a control, or what comes next, unless a
+# hyphen ties them to the name.
+CONTROL = r"\b(?:negative|neg)\b\.?[\s\-]*(?:control|ctrl|ctl|(?:si|sh|sg|mi|g)RNA)"
+OF_ANOTHER = r"[\s(:](?:negative|neg|depleted|depletion|free)\b\.?\s+(?:of|for|in)\b"
+OF_NEXT_GENE = r"[\s(:](?:negative|neg)\b\.?\s+((?-i:[A-Z]{2,}\d))"
 # What a text must hold for any denial to be in it; most do not, and are spared the search.
 SUSPECT = (
     BEFORE
-    + r"(?:(?:no|non|not|neg|without|minus|except)(?:\b|_)|negative|lack|exclud|devoid|free|absence|deplet)"
+    + r"(?:(?:no|non|not|neither|neg|without|minus|except)(?:\b|_)|negative|lack|exclud|devoid|free|absence|deplet)"
     + r"|\d[a-z]?[‐‑‒–—−\-]|\d[a-z]?\s?(?:\(-|-ve)"
 )
 MARKER = re.compile(r"CD\d+[A-Z]?", re.IGNORECASE)
@@ -61,7 +70,7 @@ def _name(keyword: str) -> str:
 
 def pattern(keywords: list[str]) -> str:
     """Return the one RE2 pattern, to be used without regard to case, that a mention of any of the keywords matches."""
-    return BEFORE + "(?:" + "|".join(_name(keyword) for keyword in keywords) + ")" + AFTER
+    return BEFORE + _any(keywords) + AFTER
 
 
 def mentions(texts: np.ndarray, keywords: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -110,28 +119,47 @@ def strike_denied(texts: pa.Array, keywords: list[str]) -> pa.Array:
     """Remove the mentions of `keywords` that a text denies.
 
     Denied are a keyword after non-, not, no, without, lacking, depleted of, negative for and their like; before
-    -negative, -depleted, -free; a surface marker (CD14) before a minus sign that ends it (CD14-, CD14-CD16+, CD14(-),
-    CD14-ve). Names joined by `/` share the denial, after phrases such as "depleted of" also those joined by `and` or
-    `or`. "Negative selection" denies nothing (the cells so isolated are those named), nor does anti- (antibodies also
-    select for their antigen).
+    -negative, -depleted, -free, or "was depleted"; a surface marker (CD14) before "minus" or a minus sign that ends it
+    (CD14-, CD14-CD16+, CD14(-), CD14-ve). Names joined by `/` share the denial, after phrases such as "depleted of"
+    also those joined by `and`, `or`, `nor`; so does a marker that describes the name (CD14+ monocyte-depleted).
+
+    A word of denial after a name is not the name's where it goes on with of, for, in ("THP-1 depleted of BRD4") or
+    control, siRNA. "X negative Y", where Y looks like a gene (capitals, then a digit), denies X if it is a surface
+    marker, and speaks of Y if it is anything else ("AML negative FLT3"). A hyphen ties a denial to the name whatever
+    follows but a control ("myeloid-depleted in vivo" denies). "Negative selection" denies nothing (the cells so
+    isolated are those named), nor does anti- (antibodies also select for their antigen).
     """
-    name = "(?:" + "|".join(_name(keyword) for keyword in keywords) + r")(?:[\s\-]cells?)?"
-    pair = rf"{name}(?:\+?\s?/\s?{name})*"
-    several = rf"(?:{name}\+\s)?{name}(?:(?:\+?\s?/\s?|\s(?:and|or)\s){name})*"
+    name = _any(keywords)
+    pair = rf"{name}{POSITIVE}{CELLS}(?:\s?/\s?{name}{POSITIVE}{CELLS})*"
+    several = rf"{DESCRIBING}{name}{POSITIVE}{CELLS}(?:(?:\s?/\s?|,?\s(?:and|or|nor)\s){name}{POSITIVE}{CELLS})*"
+    markers = [keyword for keyword in keywords if MARKER.fullmatch("".join(_parts(keyword)))]
     steps = [
         ("_", " "),
         ("[‐‑‒–—−]", "-"),
         (r"(?i)\b(?:negative|negatively|neg)[\s\-]+(?:select|isolat|enrich|purif)\w*", " "),
+        (rf"(?i){CONTROL}", " , "),
         (r"(?i)-CD(\d)", r"- CD\1"),
         (rf"(?i)\bnon[\s\-]+{pair}\b", " "),
-        (rf"(?i)\b{DENYING_BEFORE}[\s\-]+{several}\b", " "),
-        # What is left of it speaks of something else (AML negative for FLT3), and denies no name before it.
-        (r"(?i)\b(?:negative|neg) for\b", " , "),
-        (rf"(?i)\b{pair}[\s\-(]*\b{DENYING_AFTER}\b", " "),
+        (rf"(?i)\b{DENYING_BEFORE}{several}\b", " "),
+        (rf"(?i){OF_ANOTHER}", " , "),
+        *(_marker_steps(name, _any(markers)) if markers else []),
+        (rf"(?i){OF_NEXT_GENE}", r" , \1"),
+        (rf"(?i)\b{DESCRIBING}{pair}{DENYING_AFTER}\b", " "),
     ]
-    markers = "|".join(_name(keyword) for keyword in keywords if MARKER.fullmatch("".join(_parts(keyword))))
-    if markers:
-        steps.append((rf"(?i)\b(?:{markers})(?:\s?\(-\)|\s?-ve\b|-([^0-9a-z]|$))", r" \1"))
     for pattern, replacement in steps:
         texts = pc.replace_substring_regex(texts, pattern, replacement)
     return texts
+
+
+def _any(keywords: list[str]) -> str:
+    """Return the RE2 pattern of any of the keywords, without borders."""
+    return "(?:" + "|".join(_name(keyword) for keyword in keywords) + ")"
+
+
+def _marker_steps(name: str, marker: str) -> list[tuple[str, str]]:
+    """Return the replacements that strike surface markers before a denial, and any `name` joined to them by `/`."""
+    joined = rf"(?:{name}{POSITIVE}{CELLS}\s?/\s?)*{marker}{POSITIVE}{CELLS}"
+    return [
+        (rf"(?i)\b{joined}(?:{DENYING_AFTER}|[\s\-]+minus)\b", " "),
+        (rf"(?i)\b{marker}(?:\s?\(-\)|\s?-ve\b|-([^0-9a-z]|$))", r" \1"),
+    ]

@@ -45,19 +45,23 @@ class Normalization:
 def choose(name: str, archive: Archive) -> Normalization:
     """Return the normalization `name` for a file, or raise ConsilienceError where the file cannot give it.
 
+    `auto`: `log1p_tpm` of a transcript-TPM file, and of counts where the file has lengths; `log1p_cpm` otherwise.
+
     `log1p_cpm`: log(1 + 10⁶ · count / library size), the library size being the sum over all genes of the file, the
     target and those filtered out later included. `log1p_tpm`: of a transcript-TPM file the values themselves, summed
     by gene; of counts, count / length per million of their sum (Wagner et al. 2012, Theory Biosci. 131:281).
     `log1p_counts`: no normalization, as the earlier expression system had it.
     """
+    if name == "auto":
+        name = "log1p_tpm" if archive.tpm or "length" in archive.rows else "log1p_cpm"
     if name not in UNITS:
-        raise ConsilienceError(f"normalization: {name!r}; expected one of {', '.join(UNITS)}")
+        raise ConsilienceError(f"normalization: {name!r}; expected one of auto, {', '.join(UNITS)}")
     ones = np.ones((archive.layout.rows, 1))
     if archive.tpm:
         if name != "log1p_tpm":
             raise ConsilienceError(
                 f"{archive.path}: holds TPM ({archive.layout.dtype} values of transcripts), not the counts that "
-                f"normalization: {name} needs; set normalization: log1p_tpm"
+                f"normalization: {name} needs; set normalization: log1p_tpm or auto"
             )
         return Normalization(name, ones)
     if name == "log1p_cpm":

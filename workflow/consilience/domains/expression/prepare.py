@@ -92,7 +92,7 @@ def _write(
         writer.branch(BRANCH, np.arange(len(features)), samples=len(kept), scaling="feature", reduce="mean")
         constant = _append(writer, choice, compact, memory)
     note = f"{constant} genes have one value in all samples; kept, but nothing can be learned from them"
-    audit.step("dataset", "written", note=note if constant else "")
+    audit.step("dataset", f"written in {normalization.unit}", note=note if constant else "")
 
 
 def _append(writer: DatasetWriter, choice: Choice, compact: Compact, memory: int) -> int:
