@@ -163,7 +163,7 @@ def test_samples_are_filtered_and_the_audit_tells(tmp_path):
     assert cells["note"] == "1 without a probability are left out"
     last = audit.frame().iloc[-1]
     assert (last["step"], last["samples_before"], last["samples_after"]) == ("keywords", 6, 3)
-    assert last["note"] == "53 of 59 keywords occur nowhere; 1 samples mention keywords in denial only"
+    assert last["note"] == "52 of 58 keywords occur nowhere; 1 samples mention keywords in denial only"
     admitted = table[(table["step"] == "keyword") & (table["samples_after"] > 0)]
     expected = {"monocyte": 1, "AML": 1, "CD14": 1, "U937": 1, "THP": 1, "THP-1": 1}
     assert admitted["samples_after"].to_dict() == expected
