@@ -1,7 +1,11 @@
 """The lock, the conda environment and pyproject.toml describe one tree."""
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import yaml
@@ -37,3 +41,28 @@ def test_the_lock_holds_all_that_the_project_asks_for():
     ]
     names = {canonical(re.match(r"[A-Za-z0-9._-]+", requirement)[0]) for requirement in wanted}
     assert names <= {canonical(line.split("==")[0]) for line in lock()}
+
+
+def test_the_library_builds_with_all_its_slices_need(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "workflow", source / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        tmp_path,
+        source,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("consilience-*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith("consilience-")}
+    files = (ROOT / "workflow" / "consilience").rglob("*")
+    wanted = {str(path.relative_to(ROOT / "workflow")) for path in files if path.suffix in (".py", ".yaml", ".md")}
+    assert packed == wanted
