@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """# Every key
 
-This page is generated from `workflow/schemas/` and each slice's `schema.yaml` by `make reference`.
+This page is generated from `workflow/consilience/schemas/` and each slice's `schema.yaml` by `make reference`.
 
 A **study** is one file in `config/studies/`; its name is the `{study}` of every path. Paths in it are relative to the
 file. Keys with a default may be left out. Unknown keys are refused, all faults of a file at once.
@@ -64,8 +64,8 @@ def reference() -> str:
     def read(path: Path) -> dict[str, Any]:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
 
-    parts = [HEAD, "## config.yaml and `--config`\n", table(read(ROOT / "workflow/schemas/config.schema.yaml"))]
-    parts += ["\n## Every study\n", table(read(ROOT / "workflow/schemas/study.schema.yaml"))]
+    parts = [HEAD, "## config.yaml and `--config`\n", table(read(ROOT / "workflow/consilience/schemas/config.schema.yaml"))]
+    parts += ["\n## Every study\n", table(read(ROOT / "workflow/consilience/schemas/study.schema.yaml"))]
     for path in sorted(ROOT.glob("workflow/consilience/domains/*/schema.yaml")):
         schema = read(path)
         parts += [f"\n## Studies of the domain `{path.parent.name}`\n", table(schema)]

@@ -16,8 +16,8 @@ from consilience.attribution.names import METHOD_NAMES
 from consilience.domains import has_module, slices
 from consilience.errors import ConsilienceError, nearest
 
-WORKFLOW = Path(__file__).resolve().parents[1]
-SHIPPED = WORKFLOW.parent / "resources"
+SCHEMAS = Path(__file__).parent / "schemas"
+SHIPPED = Path(__file__).resolve().parents[2] / "resources"
 CHAIN = ("domain", "split", "models", "training", "attribution", "linear", "consensus")
 
 
@@ -129,7 +129,7 @@ def load_study(path: Path) -> Study:
 
 def check_config(config: Mapping[str, Any], file: str = "config") -> dict[str, Any]:
     """Check config.yaml together with --config, and return it with defaults filled."""
-    schema = _read_yaml(WORKFLOW / "schemas" / "config.schema.yaml")
+    schema = _read_yaml(SCHEMAS / "config.schema.yaml")
     config = deepcopy(dict(config))
     problems = list(_problems(config, schema))
     if problems:
@@ -156,7 +156,7 @@ def merged_schema(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
             f"{path}: source.kind: {kind!r} is no source of {domain}; expected one of {', '.join(own['sources'])}"
             f"{nearest(str(kind), own['sources'])}"
         )
-    shared = _read_yaml(WORKFLOW / "schemas" / "study.schema.yaml")
+    shared = _read_yaml(SCHEMAS / "study.schema.yaml")
     merged = _merge(shared, {"properties": own.get("properties", {}), "required": own.get("required", [])})
     chosen = _merge(own["sources"][kind], {"properties": {"kind": {"const": kind}}})
     merged["properties"]["source"] = _merge(merged["properties"]["source"], chosen)
