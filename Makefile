@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 .PHONY: run test lint benchmark reference lock clean
 
 run: $(VENV)/.complete
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --no-hooks
+	@cat results/summary.txt
 
 test: $(VENV)/.complete
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses 2
@@ -33,7 +34,8 @@ lock:
 	rm -rf $(VENV)-lock
 
 clean:
-	rm -rf results logs benchmarks .snakemake
+	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	rm -rf logs benchmarks .snakemake
 
 # The stamp is written last, so that an interrupted set-up starts again.
 $(VENV)/.complete: envs/requirements.txt

@@ -22,6 +22,7 @@ rule all:
     input:
         "results/summary.tsv",
         [target for study in STUDIES.values() for target in targets_of(study)],
+        lambda wildcards: [path for lists in EXTRA_LISTS.values() for path in lists.values()],
 
 
 rule fetch:

@@ -64,8 +64,9 @@ def reference() -> str:
     def read(path: Path) -> dict[str, Any]:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
 
-    parts = [HEAD, "## config.yaml and `--config`\n", table(read(ROOT / "workflow/consilience/schemas/config.schema.yaml"))]
-    parts += ["\n## Every study\n", table(read(ROOT / "workflow/consilience/schemas/study.schema.yaml"))]
+    schemas = ROOT / "workflow" / "consilience" / "schemas"
+    parts = [HEAD, "## config.yaml and `--config`\n", table(read(schemas / "config.schema.yaml"))]
+    parts += ["\n## Every study\n", table(read(schemas / "study.schema.yaml"))]
     for path in sorted(ROOT.glob("workflow/consilience/domains/*/schema.yaml")):
         schema = read(path)
         parts += [f"\n## Studies of the domain `{path.parent.name}`\n", table(schema)]

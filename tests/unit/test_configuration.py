@@ -57,9 +57,9 @@ def test_a_checkpoint_is_no_raw_file(tmp_path):
     ("changes", "message"),
     [
         ({"domain": "toi"}, r"mine\.yaml: domain: 'toi' is no domain; expected one of .*nearest: toy"),
-        ({"domain": None}, r"mine\.yaml: domain: no domain; expected one of"),
+        ({"domain": None}, r"mine\.yaml: domain: missing; expected one of"),
         ({"source.kind": "simulated"}, "source.kind: 'simulated' is no source of toy; .*nearest: simulate"),
-        ({"source": None}, "source.kind: None is no source of toy"),
+        ({"source": None}, "source.kind: missing; expected one of simulate, folder"),
         ({"models": None}, "models: missing; it has no default"),
         ({"trainin": {}}, "trainin: unknown key; nearest: training"),
         ({"training.epoch": 3}, "training.epoch: unknown key; nearest: epochs"),
@@ -74,11 +74,40 @@ def test_a_checkpoint_is_no_raw_file(tmp_path):
             "attribution.methods: unknown method 'salience'.*nearest: saliency",
         ),
         ({"attribution.methods": ["saliency"]}, "attribution.primary: 'integrated_gradients' is not among"),
-        ({"consensus.minimum_models": 3}, "consensus.minimum_models: 3, but 2 models have a vote"),
+        (
+            {"consensus.minimum_models": 3},
+            "consensus.minimum_models: 3, but 2 models have a vote; set .*_models to 2, or",
+        ),
+        (
+            {"models.large.consensus": False},
+            "consensus.minimum_models: 2, but 1 model has a vote; set consensus.minimum_models to 1, or add a model$",
+        ),
         ({"models.small.checkpoint": "none.pt"}, "models.small.checkpoint: none.pt: no such file or folder"),
         ({"source": {"kind": "folder", "path": "gone"}}, "source.path: gone: no such file or folder"),
         ({"models": "sevn"}, "models: 'sevn' is no preset of toy"),
-        ({"models": {"a b": {}}}, "models: 'a b' does not match"),
+        (
+            {"models.a b": {}},
+            "models: 'a b' cannot be a name; expected letters, digits and _, not starting with drivers_",
+        ),
+        ({"models.drivers_mlp": {}}, "models: 'drivers_mlp' cannot be a name; expected letters.* not starting with"),
+        ({"models.mlp\n": {}}, r"models: 'mlp\\n' cannot be a name"),
+        ({"domain": ["toy"]}, r"domain: \['toy'\] is no domain; expected one of"),
+        ({"source": 3}, "source: 3 is not keys and values; expected a kind among simulate, folder"),
+        ({"source.kind": ["folder"]}, r"source.kind: \['folder'\] is no source of toy"),
+        ({"training.seeds": "2"}, "training.seeds: '2' is text to YAML; write an integer without quotes, such as 2$"),
+        ({"training.seeds": "1e2"}, "training.seeds: '1e2' is text.*an integer without quotes, such as 100$"),
+        ({"training.seeds": 2.5}, "training.seeds: 2.5 is not an integer .Members"),
+        ({"training.learning_rate": "1.25e-3"}, r"learning_rate: '1.25e-3' is text.*such as 1\.25e-03$"),
+        ({"training.learning_rate": "nan"}, "training.learning_rate: 'nan' is not a finite number"),
+        ({"split.train": float("nan")}, "split.train: nan is not a finite number"),
+        ({"split.train": float("inf")}, "split.train: inf is not a finite number"),
+        ({"split.salt": 7}, "split.salt: 7 is no text to YAML; put quotes around it"),
+        ({"training.recipe": 7}, "training.recipe: 7 is no text to YAML"),
+        ({"split": 3}, "split: 3 is not keys and values .How samples"),
+        ({"source.path": "x", "source.kind": "folder"}, "source.path: x: no such file or folder"),
+        ({"models.small.checkpoint": "~nobody_here/x.pt"}, "checkpoint: '~nobody_here/x.pt' cannot be a path"),
+        ({"models.small.checkpoint": "x" * 300}, "checkpoint: 'x+' cannot be a path .File name too long"),
+        ({"attribution.primary": "salience"}, "attribution.primary: unknown method 'salience'.*nearest: saliency"),
     ],
 )
 def test_a_fault_is_one_line_with_file_key_value_and_expectation(tmp_path, changes, message):
@@ -96,6 +125,103 @@ def test_all_faults_are_told_at_once(tmp_path):
     ]  # fmt: skip
 
 
+def faults(text, folder, name="mine"):
+    """Load a study file of `text` and return what is said of it, without the file's name."""
+    path = folder / f"{name}.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConsilienceError) as caught:
+        load_study(path)
+    lines = str(caught.value).split("\n")
+    assert all(line.startswith(f"{path}: ") for line in lines), lines
+    return [line.removeprefix(f"{path}: ") for line in lines]
+
+
+def test_faults_of_the_schema_hide_no_others(tmp_path):
+    changes = {
+        "trainin": {},
+        "split.test": 0.35,
+        "models.small.checkpoint": "none.pt",
+        "attribution.methods": ["integrated_gradients", "salience"],
+        "training.seeds": "many",
+    }
+    with pytest.raises(ConsilienceError) as caught:
+        study(tmp_path, changes)
+    assert [line.split(": ")[1] for line in str(caught.value).split("\n")] == [
+        "trainin", "training.seeds", "models.small.checkpoint", "split", "attribution.methods",
+    ]  # fmt: skip
+
+
+def test_what_is_refused_is_not_judged_again(tmp_path):
+    text = """
+        domain: toy
+        source: {kind: simulate}
+        models: {small: {consensus: perhaps}, large: 3}
+        split: {train: much, test: 0.9}
+        attribution: {methods: [7], primary: saliency}
+        linear: {folds: }
+    """
+    assert [line.split(": ")[0] for line in faults(text, tmp_path)] == [
+        "attribution.methods.0", "linear.folds", "models.large", "models.small.consensus", "split.train",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("head", ["domain: toi\nsource: {kind: simulate}", "domain: toy\nsource: {kind: simulated}"])
+def test_an_unknown_domain_or_source_hides_no_fault_of_the_chain(tmp_path, head):
+    text = head + "\nmodels: [small]\ntraining: {epoch: 3}\nattribution: {primary: salience}\n"
+    found = faults(text, tmp_path)
+    assert found[0].startswith(("domain: 'toi' is no domain", "source.kind: 'simulated' is no source"))
+    assert any(line.startswith("training.epoch: unknown key") for line in found)
+    assert any(line.startswith("attribution.primary: unknown method") for line in found)
+
+
+def test_every_missing_key_is_told_once(tmp_path):
+    text = "domain: expression\nsource: {kind: url, url: 'https://x'}\n"
+    assert [line.split(": ")[0] for line in faults(text, tmp_path)] == ["models", "target", "source.sha256"]
+
+
+START = "domain: toy\nsource: {kind: simulate}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (START + "models:\n  1: {}\n", 'line 4: the key 1 is int, not text, to YAML; quote it: "1"'),
+        (START + "models:\n  no: {}\n", 'line 4: the key no is bool, not text, to YAML; quote it: "no"'),
+        (START + "models:\n  ? [a]\n  : {}\n", "line 4: not valid YAML (found unhashable key)"),
+        (START + "models: {a: {}}\nmodels: {b: {}}\n", "line 4: 'models' is given twice (before in line 3)"),
+        (START.encode() + b"models:\n  caf\xe9: {}\n", "line 4: not UTF-8 (byte 0xe9); save the file as UTF-8"),
+        (START + "models: &all [*all]\n", "line 3: not valid YAML (found unconstructable recursive node)"),
+        ("a: 2024-13-45\n", "not valid YAML (month must be in 1..12)"),
+        ("a: \0\n", "not valid YAML (unacceptable character #x0000: special characters are not allowed in"),
+        ("[" * 5000, "not valid YAML (nested too deeply)"),
+        ("", "expected keys and values, found an empty file"),
+        ("- a", "expected keys and values, found list"),
+        (START + "models: {a: {}, b: {}}\ntraining:\n", "training: the key is empty; give it values or leave it out"),
+        (START + "models: {a: {}, b: }\n", "models.b: the key is empty; give it values or {} for its defaults"),
+        (START + "models:\n", "models: the key is empty; give it values"),
+    ],
+)
+def test_a_file_that_means_something_else_to_yaml_is_refused(tmp_path, text, expected):
+    (line,) = faults(text, tmp_path)
+    assert line == expected or (line.startswith(expected) and expected.endswith(" in"))
+
+
+def test_all_bad_keys_of_a_file_are_told_and_merged_ones_are_none(tmp_path):
+    assert len(faults("1: a\n2: b\nc: d\nc: e\n", tmp_path)) == 3
+    (tmp_path / "good.yaml").write_text(START + "models:\n  a: &a {width: 4}\n  b: {<<: *a, width: 5}\n")
+    assert load_study(tmp_path / "good.yaml").settings["models"]["b"]["width"] == 5
+
+
+def test_whole_floats_become_integers_where_the_schema_wants_them(tmp_path):
+    settings = study(tmp_path, {"training.seeds": 2.0, "consensus.top": 5.0, "training.clip": 3.0}).settings
+    path = tmp_path / "expression.yaml"
+    text = "domain: expression\nsource: {kind: simulate}\ntarget: X\nmodels: {a: {hidden: [64.0, 8]}, b: {}}\n"
+    path.write_text(text)
+    hidden = load_study(path).settings["models"]["a"]["hidden"]
+    values = [settings["training"]["seeds"], settings["consensus"]["top"], *hidden, settings["training"]["clip"]]
+    assert [(value, type(value)) for value in values] == [(2, int), (5, int), (64, int), (8, int), (3.0, float)]
+
+
 def test_yaml_that_cannot_be_read_names_its_line(tmp_path):
     (tmp_path / "mine.yaml").write_text("domain: toy\nsource: {kind: simulate\n")
     with pytest.raises(ConsilienceError, match=r"mine\.yaml: line 3: not valid YAML"):
@@ -110,18 +236,60 @@ def test_studies_are_found_and_picked(tmp_path):
     assert list(load_studies(tmp_path, "one")) == ["one"]
     with pytest.raises(ConsilienceError, match="no study 'too' in .*nearest: two"):
         load_studies(tmp_path, ["too"])
-    with pytest.raises(ConsilienceError, match="no study found"):
+    with pytest.raises(ConsilienceError, match="nothing: no such folder; no study found"):
         load_studies(tmp_path / "nothing")
+    with pytest.raises(ConsilienceError, match=r"one\.yaml: not a folder; no study found"):
+        load_studies(tmp_path / "one.yaml")
+    with pytest.raises(ConsilienceError, match="studies: an empty list picks no study"):
+        load_studies(tmp_path, [])
+
+
+def test_files_beside_the_studies(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConsilienceError, match="no study found; expected files such as"):
+        load_studies(tmp_path / "empty")
+    study(tmp_path, name="one")
+    (tmp_path / ".one.yaml").write_text("left by an editor")
+    assert list(load_studies(tmp_path)) == ["one"]
+    (tmp_path / "s.yaml").mkdir()
+    with pytest.raises(ConsilienceError, match=r"s\.yaml: is a folder; expected a file"):
+        load_studies(tmp_path)
+    with pytest.raises(ConsilienceError, match=r"no study 'two'[^\n]*\n[^\n]*s\.yaml: is a folder"):
+        load_studies(tmp_path, ["two", "s"])
+    with pytest.raises(ConsilienceError, match=r"absent\.yaml: no such file"):
+        load_study(tmp_path / "absent.yaml")
 
 
 def test_the_config_is_checked_too():
     assert check_config({}) == {"threads": 1, "device": "auto"}
-    with pytest.raises(ConsilienceError, match="config: thread: unknown key; nearest: threads"):
-        check_config({"thread": 2})
+    assert repr(check_config({"threads": 2.0})["threads"]) == "2"
+    for config, message in (
+        ({"thread": 2}, "thread: unknown key; nearest: threads"),
+        ({1: 2}, "1: unknown key; expected studies_directory"),
+        ({"domains_directory": 7}, "domains_directory: 7 is no text to YAML; put quotes around it"),
+        ({"studies": [2024]}, r"studies\.0: 2024 is no text to YAML; put quotes around it"),
+        ({"threads": "2"}, "threads: '2' is text to YAML; write an integer without quotes, such as 2"),
+    ):
+        with pytest.raises(ConsilienceError, match=f"^config.yaml or --config: {message}"):
+            check_config(config)
 
 
 def test_the_chain_sections_do_not_reach_preparation(tmp_path):
     assert set(study(tmp_path).preparation) == {"source", "seed", "components", "votes"}
+
+
+def test_a_simulation_sees_the_source_the_seed_and_what_its_slice_names(tmp_path):
+    found = study(tmp_path, {"votes": False, "seed": 3})
+    assert found.simulation == {"source": {"kind": "simulate", "samples": 240}, "seed": 3, "votes": False}
+    assert "simulation" not in found.settings
+    with pytest.raises(ConsilienceError, match="simulation: unknown key"):
+        study(tmp_path, {"simulation": ["votes"]})
+
+
+@pytest.mark.parametrize("domain", sorted(slices()))
+def test_a_simulation_depends_on_keys_that_exist(domain):
+    schema = slice_schema(domain)
+    assert set(schema.get("simulation", [])) <= set(schema["properties"])
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("config/studies/*.yaml")), ids=lambda path: path.stem)

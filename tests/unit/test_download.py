@@ -90,6 +90,6 @@ def test_a_wrong_checksum_is_refused_and_removed(server, tmp_path):
 
 def test_a_refusal_is_one_line(server, tmp_path):
     server[1].append("missing")
-    with pytest.raises(ConsilienceError, match=r"file\.h5: download failed \(404") as caught:
+    with pytest.raises(ConsilienceError, match=r"file\.h5: the server refuses it \(404") as caught:
         download(server[0], CHECKSUM, tmp_path / "file.h5")
     assert "\n" not in str(caught.value)

@@ -14,7 +14,7 @@ from consilience.consensus.linear import linear_list
 from consilience.consensus.lists import ModelAttribution, top_list
 from consilience.errors import ConsilienceError
 from consilience.figures import style
-from consilience.figures.linear import coefficient_bars, penalty_path
+from consilience.figures.linear import coefficient_bars
 from consilience.figures.lists import driver_bars, signed_bars
 from consilience.figures.overlap import venn_diagrams
 from consilience.figures.recovery import recovery_dots
@@ -270,7 +270,7 @@ def test_confusion_matrix_counts_rows_by_true_class():
     assert "accuracy 0.750" in axes.get_xlabel()
 
 
-def test_coefficient_bars_and_penalty_path():
+def test_coefficient_bars():
     _, shared = models()
     lists = {side: linear_list(shared, TARGETS, FEATURES, TOP, side) for side in ("positive", "negative")}
     figure = coefficient_bars(lists, TARGETS, TOP, "minimum_norm")
@@ -278,14 +278,6 @@ def test_coefficient_bars_and_penalty_path():
     assert "Largest minimum norm coefficients" in everything(figure)
     widths = [width for _, width in bars([axes for axes in figure.axes if axes.containers][1])]
     assert widths == sorted(shared[0], reverse=True)[:TOP]
-    path = pd.DataFrame({"penalty": [100.0, 0.01, 1.0], "error": [3.0, 2.0, 1.0], "error_se": [0.1, 0.1, 0.2]})
-    figure = penalty_path(path, 1.0)
-    rendered(figure)
-    curve, chosen = figure.axes[0].lines
-    assert list(zip(*curve.get_data(), strict=True)) == [(0.01, 2.0), (1.0, 1.0), (100.0, 3.0)]
-    assert list(chosen.get_xdata()) == [1.0, 1.0]
-    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert {"0.01", "1", "100"} <= set(labels)
 
 
 def test_recovery_dots_stand_where_the_table_says():

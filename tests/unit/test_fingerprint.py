@@ -19,7 +19,7 @@ def library(tmp_path):
     """A copy of what fingerprint needs, with a few modules of its own."""
     root = tmp_path / "consilience"
     (root / "domains" / "plants").mkdir(parents=True)
-    for name in ("fingerprint.py", "__init__.py", "domains/__init__.py"):
+    for name in ("fingerprint.py", "errors.py", "__init__.py", "domains/__init__.py"):
         (root / name).write_text((PACKAGE / name).read_text())
     (root / "leaf.py").write_text("SIZE = 1\n")
     (root / "branch.py").write_text(

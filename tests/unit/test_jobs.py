@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
+import consilience
 from consilience.errors import ConsilienceError
 from consilience.jobs import job
-
-SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 
 
 class Params(SimpleNamespace):
@@ -19,12 +18,13 @@ class Params(SimpleNamespace):
 
 
 @pytest.fixture
-def snakemake(tmp_path):
+def snakemake(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONSILIENCE_LIBRARY", str(Path(consilience.__file__).parent))
     yield SimpleNamespace(
         log=[str(tmp_path / "logs" / "study" / "train.log")],
         params=Params(seed=7, device="cpu", threads=1),
         rule="train",
-        scriptdir=str(SCRIPTS),
+        wildcards={"study": "mine", "model": "mlp_8"},
     )
     for handler in logging.getLogger().handlers[:]:
         if isinstance(handler, logging.FileHandler):
@@ -46,7 +46,7 @@ def test_an_error_for_people_is_one_line_and_its_trace_goes_to_the_log(snakemake
     with pytest.raises(SystemExit) as stopped, job(snakemake):
         raise ConsilienceError("counts.h5: no gene 'IRF2BP'")
     assert stopped.value.code == 1
-    assert capsys.readouterr().err == "Error in train: counts.h5: no gene 'IRF2BP'\n"
+    assert capsys.readouterr().err == "Error in train (study mine, model mlp_8): counts.h5: no gene 'IRF2BP'\n"
     assert "Traceback" in Path(snakemake.log[0]).read_text()
 
 
@@ -55,17 +55,19 @@ def test_notes_follow_the_line(snakemake, capsys):
     error.add_note("step  samples")
     with pytest.raises(SystemExit), job(snakemake):
         raise error
-    assert capsys.readouterr().err == "Error in train: no sample passes\nstep  samples\n"
+    assert capsys.readouterr().err == "Error in train (study mine, model mlp_8): no sample passes\nstep  samples\n"
 
 
 def test_an_unexpected_error_names_the_log(snakemake, capsys):
     with pytest.raises(SystemExit), job(snakemake):
         raise KeyError("member")
-    assert capsys.readouterr().err.startswith("Error in train: KeyError: 'member' (a fault of the workflow; see ")
+    assert capsys.readouterr().err.startswith(
+        "Error in train (study mine, model mlp_8): KeyError: 'member' (a fault of the workflow; see "
+    )
 
 
-def test_a_library_elsewhere_is_refused(snakemake, capsys):
-    snakemake.scriptdir = "/somewhere/else/scripts"
+def test_a_library_elsewhere_is_refused(snakemake, capsys, monkeypatch):
+    monkeypatch.setenv("CONSILIENCE_LIBRARY", "/somewhere/else/consilience")
     with pytest.raises(SystemExit), job(snakemake):
         pass
     assert "expected the workflow's own, /somewhere/else/consilience" in capsys.readouterr().err

@@ -98,8 +98,10 @@ def _fails(table, settings):
 
 
 def test_a_role_that_can_never_be_filled_says_so():
-    with pytest.raises(ConsilienceError, match="none of 1000 other salts works"):
+    with pytest.raises(ConsilienceError, match="1 groups of series cannot fill 3 roles"):
         assign(samples(["G", "G", "G"]), HASH)
+    with pytest.raises(ConsilienceError, match="none of 1000 other salts works"):
+        assign(samples(list("abcd")), HASH, np.array([0, 1, 2, 3]))
 
 
 def test_every_role_needs_every_class():
@@ -114,7 +116,7 @@ def test_every_role_needs_every_class():
     [
         ({"group": "serie"}, "no sample column 'serie'; the dataset has id, series, missing"),
         ({"mode": "official"}, "needs the sample column official_role"),
-        ({"group": "missing"}, "sample 0: the group column 'missing' is empty"),
+        ({"group": "missing"}, "sample s0: the group column 'missing' is empty"),
     ],
 )
 def test_settings_that_the_samples_do_not_fit(settings, message):
@@ -125,7 +127,7 @@ def test_settings_that_the_samples_do_not_fit(settings, message):
 def test_an_unknown_official_role_and_an_empty_group_are_named():
     with pytest.raises(ConsilienceError, match="'dev' is not one of train"):
         assign(samples(["a", "b"], official_role=["dev", "test"]), {**HASH, "mode": "official"})
-    with pytest.raises(ConsilienceError, match="sample 1: the group column 'series' is empty"):
+    with pytest.raises(ConsilienceError, match="sample s1: the group column 'series' is empty"):
         assign(samples(["a", " "]), HASH)
 
 

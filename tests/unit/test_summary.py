@@ -87,10 +87,10 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
     ("changes", "expected"),
     [
         ({}, []),
-        ({"linear": 0.45}, ["one does not predict clearly better than ridge"]),
+        ({"linear": 0.45}, ["one (chosen on validation) does not predict clearly better than ridge"]),
         (
             {"network": 0.05, "linear": -0.3},
-            ["one is not clearly better than mean, which uses no feature: distrust the drivers"],
+            ["one (chosen on validation) is not clearly better than mean, which uses no feature: distrust the drivers"],
         ),
         ({"gaps": 0.05}, ["the attributions of one miss 5.0% of the change they explain (median)"]),
         (
@@ -106,7 +106,7 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
         ({"network": 0.3, "linear": 0.6, "trivial": 0.9, **DIVERGENCE}, []),
         (
             {"network": 0.5, "linear": 0.55, "trivial": 0.9, **DIVERGENCE},
-            ["one does not predict clearly better than ridge"],
+            ["one (chosen on validation) does not predict clearly better than ridge"],
         ),
     ],
 )

@@ -1,6 +1,5 @@
 """Runs the workflow on the tests' studies as a user would: the command line, in a folder of its own."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,6 @@ def snakemake(directory, *arguments, cores=2, studies=STUDIES, workflow=ROOT, na
     finished = subprocess.run(
         [str(part) for part in command],
         cwd=workflow,
-        env={**os.environ, "PWD": str(workflow)},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

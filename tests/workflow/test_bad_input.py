@@ -33,6 +33,7 @@ def test_a_study_with_faults_names_them_all_and_starts_nothing(tmp_path):
     assert run.returncode != 0
     assert lines_with(run.stdout, "mine.yaml: trainin: unknown key; nearest: training")
     assert lines_with(run.stdout, "mine.yaml: target: ")
+    assert lines_with(run.stdout, "mine.yaml: source.path: gone.h5: no such file or folder")
     assert not (tmp_path / "work" / "results").exists()
 
 
@@ -41,6 +42,8 @@ def test_a_study_with_faults_names_them_all_and_starts_nothing(tmp_path):
     [
         (["results/toy/attributions/recurent/saliency.h5"], "no model 'recurent' among .*nearest: recurrent"),
         (["results/toy/attributions/recurrent/salience.h5"], "no method 'salience' among .*nearest: saliency"),
+        (["./results/expression_tiny/top/mlp8_positive.csv"], "has no such file.*nearest: .*top/mlp_8_positive.csv"),
+        (["results/expression_tiny/driver.csv"], "expression_tiny has no such file; nearest: .*drivers.csv"),
         (["results/toi/drivers.csv"], "no study 'toi' among expression_tiny, toy, toy_two_classes; nearest: toy"),
     ],
 )
@@ -54,7 +57,8 @@ def test_an_unknown_study_and_an_empty_folder(tmp_path):
     run = snakemake(tmp_path, names=("expresion_tiny",))
     assert run.returncode != 0
     assert lines_with(run.stdout, "no study 'expresion_tiny' in ")
-    run = snakemake(tmp_path, studies=study(tmp_path / "empty", "x", {}).parent / "none")
+    (tmp_path / "empty").mkdir()
+    run = snakemake(tmp_path, studies=tmp_path / "empty")
     assert run.returncode != 0
     assert lines_with(run.stdout, "no study found")
 
@@ -72,8 +76,8 @@ def test_a_truncated_file_is_one_line_and_leaves_nothing(tmp_path, raw):
     cut = tmp_path / "cut.h5"
     cut.write_bytes(raw.read_bytes()[: raw.stat().st_size // 2])
     output, left = failing(tmp_path, {**EXPRESSION, "source": {"kind": "archs4", "path": str(cut)}})
-    assert len(lines_with(output, "Error in prepare: ")) == 1
-    assert "cut.h5: damaged or truncated HDF5 file" in lines_with(output, "Error in prepare: ")[0]
+    assert len(lines_with(output, "Error in prepare (study mine): ")) == 1
+    assert "cut.h5: damaged or truncated HDF5 file" in lines_with(output, "Error in prepare (study mine): ")[0]
     assert left == []
 
 
@@ -84,7 +88,7 @@ def test_no_sample_passing_prints_the_audit(tmp_path, raw):
         "filter": {"max_single_cell_probability": 0},
     }
     output, left = failing(tmp_path, content)
-    assert len(lines_with(output, "Error in prepare: ")) == 1
+    assert len(lines_with(output, "Error in prepare (study mine): ")) == 1
     assert lines_with(output, "samples_after")
     assert left == []
 
@@ -92,7 +96,7 @@ def test_no_sample_passing_prints_the_audit(tmp_path, raw):
 def test_an_unknown_target_gene_offers_the_nearest(tmp_path, raw):
     content = {**EXPRESSION, "source": {"kind": "archs4", "path": str(raw)}, "target": "IRF2BP"}
     output, left = failing(tmp_path, content)
-    assert "IRF2BP2" in lines_with(output, "Error in prepare: ")[0]
+    assert "IRF2BP2" in lines_with(output, "Error in prepare (study mine): ")[0]
     assert left == []
 
 
@@ -101,15 +105,19 @@ def test_a_role_left_empty_offers_a_salt(tmp_path, raw):
         source.copy("data", few)
         source.copy("meta", few)
         series = few["meta/samples/series_id"]
-        values = np.where(np.arange(len(series)) % 2, b"GSE1", b"GSE2")
+        values = np.array([b"GSE%d" % (row % 4) for row in range(len(series))])
         del few["meta/samples/series_id"]
         few["meta/samples/series_id"] = values
     content = {**EXPRESSION, "source": {"kind": "archs4", "path": "../few.h5"}}
     output, left = failing(tmp_path, content)
-    (line,) = lines_with(output, "Error in split: ")
+    (line,) = lines_with(output, "Error in split (study mine): ")
     assert "a role is empty" in line
-    assert "none of 1000 other salts works" in line
-    assert left == ["dataset.h5", "audit.tsv"] or sorted(left) == ["audit.tsv", "dataset.h5"]
+    works = line.rsplit("split.salt: ", 1)[1].split()[0]
+    content["split"] = {"salt": works}
+    snakemake(
+        tmp_path / "work", "results/mine/split.tsv", studies=study(tmp_path / "studies", "mine", content), check=True
+    )
+    assert sorted(left) == ["audit.tsv", "dataset.h5"]
 
 
 def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path, finished):
@@ -119,7 +127,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path, finished):
         "models": {"mlp_16": {"hidden": [16], "checkpoint": str(weights)}, "other": {"hidden": [8]}},
     }
     output, left = failing(tmp_path, content, "results/mine/models/mlp_16/metrics.json")
-    (line,) = lines_with(output, "Error in train: ")
+    (line,) = lines_with(output, "Error in train (study mine, model mlp_16): ")
     assert "ensemble.safetensors" in line
     assert not [name for name in left if name.startswith(("ensemble", "metrics"))]
 

@@ -8,8 +8,8 @@ import pytest
 from run_workflow import STUDIES, jobs, snakemake
 
 pytestmark = pytest.mark.workflow
-TRAINING = {"train": 3, "training_figures": 1, "attribute_toy": 3}
-CONSENSUS = {"consensus_toy": 1, "consensus_figures_toy": 1, "overlap": 1, "recovery": 1, "summary": 1}
+TRAINING = {"train": 3, "training_figures": 1, "toy_attribute": 3}
+CONSENSUS = {"toy_consensus": 1, "toy_consensus_figures": 1, "overlap": 1, "recovery": 1, "summary": 1}
 
 
 @pytest.fixture

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-
-from consilience.attribution.names import METHOD_NAMES
 from consilience.domains import has_module, slices
 from consilience.errors import ConsilienceError, nearest
+from consilience.study_checks import completed, contradictions, paths, problems, resolve, sound
+from consilience.yaml_files import read_yaml
 
 SCHEMAS = Path(__file__).parent / "schemas"
-SHIPPED = Path(__file__).resolve().parents[2] / "resources"
 CHAIN = ("domain", "split", "models", "training", "attribution", "linear", "consensus")
 
 
@@ -80,6 +77,12 @@ class Study:
         return {key: value for key, value in self.settings.items() if key not in CHAIN}
 
     @property
+    def simulation(self) -> dict[str, Any]:
+        """The part of the settings that the slice's simulate step sees: source, seed, and the keys its schema names."""
+        keys = ("source", "seed", *slice_schema(self.domain).get("simulation", []))
+        return {key: self.settings[key] for key in keys if key in self.settings}
+
+    @property
     def downloads(self) -> list[dict[str, str]]:
         """The files to download, each with url and sha256; empty for other sources."""
         if self.source["kind"] != "url":
@@ -89,17 +92,21 @@ class Study:
 
 def load_studies(directory: Path, names: Iterable[str] | str | None = None) -> dict[str, Study]:
     """Load the studies of a folder, or those named; raises one ConsilienceError with a line for every fault."""
-    found = {path.stem: path for path in sorted(Path(directory).glob("*.yaml"))}
+    directory = Path(directory)
+    if not directory.is_dir():
+        problem = "not a folder" if directory.exists() else "no such folder"
+        raise ConsilienceError(f"{directory}: {problem}; no study found")
+    found = {path.stem: path for path in sorted(directory.glob("*.yaml")) if not path.name.startswith(".")}
     wanted = [names] if isinstance(names, str) else list(found if names is None else names)
+    if not wanted and names is not None:
+        raise ConsilienceError("studies: an empty list picks no study")
     if not wanted:
         raise ConsilienceError(f"{directory}: no study found; expected files such as expression.yaml")
-    unknown = [name for name in wanted if name not in found]
-    if unknown:
-        lines = (f"studies: no study {name!r} in {directory}{nearest(name, found)}" for name in unknown)
-        raise ConsilienceError("\n".join(lines))
     studies, errors = {}, []
-    for name in wanted:
+    for name in dict.fromkeys(wanted):
         try:
+            if name not in found:
+                raise ConsilienceError(f"studies: no study {name!r} in {directory}{nearest(name, found)}")
             studies[name] = load_study(found[name])
         except ConsilienceError as error:
             errors.append(str(error))
@@ -109,58 +116,93 @@ def load_studies(directory: Path, names: Iterable[str] | str | None = None) -> d
 
 
 def load_study(path: Path) -> Study:
-    """Load, check and complete one study file."""
+    """Load, check and complete one study file; raises one ConsilienceError with a line for every fault."""
     if not re.fullmatch(r"[A-Za-z0-9_]+", path.stem):
         raise ConsilienceError(f"{path}: a study is named by letters, digits and _; rename the file")
-    settings = _read_yaml(path)
-    schema = merged_schema(path, settings)
-    if isinstance(settings.get("models"), str):
-        settings["models"] = _preset(path, settings["domain"], settings["models"])
-    problems = list(_problems(settings, schema))
-    if not problems:
-        _fill(settings, schema)
-        problems = [*_resolve(settings, schema, path.parent), *_contradictions(settings)]
-    if problems:
-        raise ConsilienceError("\n".join(f"{path}: {problem}" for problem in problems))
+    settings, faults = read_yaml(path), []
+    try:
+        schema = merged_schema(path, settings)
+    except ConsilienceError as error:
+        faults.append(str(error))
+        schema = _partial_schema(settings)
+    try:
+        if isinstance(settings.get("models"), str) and _is_domain(settings.get("domain")):
+            settings["models"] = _preset(path, settings["domain"], settings["models"])
+    except ConsilienceError as error:
+        faults.append(str(error))
+        del settings["models"]
+        schema["required"].remove("models")
+    lines = problems(settings, schema)
+    # What the schema refuses cannot be judged further; the rest is, so that all faults are told at once.
+    settings = sound(completed(settings, schema), schema)
+    lines += [*resolve(settings, schema, path.parent), *contradictions(settings)]
+    faults += [f"{path}: {line}" for line in lines]
+    if faults:
+        raise ConsilienceError("\n".join(faults))
     own = {key: value for key, value in settings.items() if key not in (*CHAIN, "source")}
-    raw, tables = (tuple(_paths(part, schema)) for part in ({"source": settings["source"]}, own))
+    raw, tables = (tuple(paths(part, schema)) for part in ({"source": settings["source"]}, own))
     return Study(path.stem, path, settings, raw, tables)
 
 
-def check_config(config: Mapping[str, Any], file: str = "config") -> dict[str, Any]:
+def check_config(config: Mapping[str, Any], file: str = "config.yaml or --config") -> dict[str, Any]:
     """Check config.yaml together with --config, and return it with defaults filled."""
-    schema = _read_yaml(SCHEMAS / "config.schema.yaml")
-    config = deepcopy(dict(config))
-    problems = list(_problems(config, schema))
-    if problems:
-        raise ConsilienceError("\n".join(f"{file}: {problem}" for problem in problems))
-    _fill(config, schema)
-    return config
+    schema = read_yaml(SCHEMAS / "config.schema.yaml")
+    lines = problems(dict(config), schema)
+    if lines:
+        raise ConsilienceError("\n".join(f"{file}: {line}" for line in lines))
+    return completed(dict(config), schema)
 
 
 def slice_schema(domain: str) -> dict[str, Any]:
-    """Read a slice's schema.yaml: `sources` by kind, `properties` and `required`."""
-    return _read_yaml(slices()[domain] / "schema.yaml")
+    """Read a slice's schema.yaml: `sources` by kind, `properties`, `required`, and the keys `simulation` depends on."""
+    return read_yaml(slices()[domain] / "schema.yaml")
 
 
 def merged_schema(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Merge the shared schema with that of the slice and of the source's kind that `settings` name."""
     domain, source = settings.get("domain"), settings.get("source")
-    if domain not in slices():
-        problem = "no domain; expected one of" if domain is None else f"{domain!r} is no domain; expected one of"
-        raise ConsilienceError(f"{path}: domain: {problem} {', '.join(slices())}{nearest(str(domain), slices())}")
-    own = slice_schema(domain)
-    kind = source.get("kind") if isinstance(source, dict) else None
-    if kind not in own["sources"]:
-        raise ConsilienceError(
-            f"{path}: source.kind: {kind!r} is no source of {domain}; expected one of {', '.join(own['sources'])}"
-            f"{nearest(str(kind), own['sources'])}"
-        )
-    shared = _read_yaml(SCHEMAS / "study.schema.yaml")
-    merged = _merge(shared, {"properties": own.get("properties", {}), "required": own.get("required", [])})
-    chosen = _merge(own["sources"][kind], {"properties": {"kind": {"const": kind}}})
+    if not _is_domain(domain):
+        raise ConsilienceError(f"{path}: domain: {_choose(domain, slices(), 'no domain')}")
+    sources = slice_schema(domain)["sources"]
+    if source is not None and not isinstance(source, dict):
+        kinds = ", ".join(sources)
+        raise ConsilienceError(f"{path}: source: {source!r} is not keys and values; expected a kind among {kinds}")
+    kind = source.get("kind") if source else None
+    if not isinstance(kind, str) or kind not in sources:
+        raise ConsilienceError(f"{path}: source.kind: {_choose(kind, sources, f'no source of {domain}')}")
+    merged = _shared_schema(domain)
+    chosen = _merge(sources[kind], {"properties": {"kind": {"const": kind}}})
     merged["properties"]["source"] = _merge(merged["properties"]["source"], chosen)
     return merged
+
+
+def _is_domain(domain: Any) -> bool:
+    return isinstance(domain, str) and domain in slices()
+
+
+def _choose(value: Any, known: Iterable[str], role: str) -> str:
+    """Return what is wrong with a value that is not among the `known`."""
+    problem = "missing" if value is None else f"{value!r} is {role}"
+    return f"{problem}; expected one of {', '.join(known)}{nearest(str(value), known)}"
+
+
+def _shared_schema(domain: str) -> dict[str, Any]:
+    """Return the shared schema with the slice's own keys, before its sources."""
+    own = slice_schema(domain)
+    extra = {"properties": own.get("properties", {}), "required": own.get("required", [])}
+    return _merge(read_yaml(SCHEMAS / "study.schema.yaml"), extra)
+
+
+def _partial_schema(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what can be checked of a study whose domain or source is refused."""
+    if _is_domain(settings.get("domain")):
+        schema = _shared_schema(settings["domain"])
+        schema["properties"]["source"] = {}
+        schema["required"].remove("source")
+        return schema
+    shared = read_yaml(SCHEMAS / "study.schema.yaml")
+    unextended = ("training", "attribution", "linear", "consensus")
+    return {"properties": {key: shared["properties"][key] for key in unextended}}
 
 
 def _merge(base: Any, extra: Any) -> Any:
@@ -175,122 +217,12 @@ def _merge(base: Any, extra: Any) -> Any:
     return extra
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise ConsilienceError(f"{path}: {line}not valid YAML ({getattr(error, 'problem', error)})") from error
-    if not isinstance(content, dict):
-        raise ConsilienceError(f"{path}: expected keys and values, found {type(content).__name__}")
-    return content
-
-
 def _preset(path: Path, domain: str, name: str) -> dict[str, Any]:
     file = slices()[domain] / "presets.yaml"
-    presets = _read_yaml(file)["models"] if file.is_file() else {}
+    presets = read_yaml(file)["models"] if file.is_file() else {}
     if name not in presets:
         raise ConsilienceError(
             f"{path}: models: {name!r} is no preset of {domain}; expected a mapping of models or one of "
             f"{', '.join(presets) or 'none'}{nearest(name, presets)}"
         )
     return deepcopy(presets[name])
-
-
-def _problems(settings: Any, schema: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for every fault of `settings`: key, value, what was expected."""
-    validator = jsonschema.Draft202012Validator(schema)
-    for error in sorted(validator.iter_errors(settings), key=lambda error: [str(part) for part in error.absolute_path]):
-        key = ".".join(str(part) for part in error.absolute_path)
-        if error.validator == "additionalProperties":
-            known = error.schema.get("properties", {})
-            for name in error.instance:
-                if name not in known:
-                    where = f"{key}.{name}" if key else str(name)
-                    yield f"{where}: unknown key{nearest(name, known) or '; expected ' + ', '.join(known)}"
-        elif error.validator == "required":
-            missing = [name for name in error.validator_value if name not in error.instance]
-            yield f"{key + '.' if key else ''}{missing[0]}: missing; it has no default"
-        elif error.validator == "type" and isinstance(error.instance, str) and _is_number(error.instance):
-            yield (
-                f"{key}: {error.instance!r} is text to YAML; write a number with a dot and a signed exponent, "
-                f"such as {float(error.instance):.1e}"
-            )
-        elif error.validator == "enum":
-            choices = [str(choice) for choice in error.validator_value]
-            yield f"{key}: {error.instance!r} is not one of {', '.join(choices)}{nearest(str(error.instance), choices)}"
-        else:
-            expected = error.schema.get("description", "")
-            yield f"{key}: {error.message}{f' ({expected.strip()})' if expected else ''}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _fill(settings: dict[str, Any], schema: dict[str, Any]) -> None:
-    """Fill the defaults of a checked mapping, at every depth."""
-    for key, part in schema.get("properties", {}).items():
-        if key not in settings and "default" in part:
-            settings[key] = deepcopy(part["default"])
-    for key, value in settings.items():
-        part = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
-        if isinstance(value, dict) and isinstance(part, dict):
-            _fill(value, part)
-
-
-def _paths(value: Any, schema: Any) -> Iterator[str]:
-    """Yield the path-valued settings of a checked and resolved mapping."""
-    for key, part in value.items():
-        described = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
-        if isinstance(described, dict) and isinstance(part, dict):
-            yield from _paths(part, described)
-        elif isinstance(described, dict) and _is_path(described) and part is not None:
-            yield part
-
-
-def _is_path(schema: Mapping[str, Any]) -> bool:
-    return schema.get("format") == "path"
-
-
-def _resolve(settings: dict[str, Any], schema: dict[str, Any], folder: Path, key: str = "") -> Iterator[str]:
-    """Make paths absolute, relative ones to the study file's folder; yield a line for each that does not exist.
-
-    A value that a schema marks `shipped: <folder>` may also be the bare name of a text file in resources/<folder>.
-    """
-    for name, value in settings.items():
-        part = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
-        where = f"{key}.{name}" if key else name
-        if isinstance(value, dict) and isinstance(part, dict):
-            yield from _resolve(value, part, folder, where)
-        elif isinstance(part, dict) and _is_path(part) and isinstance(value, str):
-            shipped = SHIPPED / part.get("shipped", "") / f"{value}.txt"
-            choices = [(folder / Path(value).expanduser()).resolve()]
-            choices += [shipped] if "shipped" in part and Path(value).name == value else []
-            existing = [path for path in choices if path.exists()]
-            if existing:
-                settings[name] = str(existing[0])
-            else:
-                yield f"{where}: {value}: no such file or folder (looked for {' and '.join(map(str, choices))})"
-
-
-def _contradictions(settings: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for every pair of keys that cannot both hold."""
-    split, attribution, models = settings["split"], settings["attribution"], settings["models"]
-    shares = sum(split[role] for role in ("train", "validation", "test"))
-    if abs(shares - 1) > 1e-9:
-        yield f"split: train + validation + test is {shares:g}; expected 1"
-    for method in dict.fromkeys([*attribution["methods"], attribution["primary"]]):
-        if method not in METHOD_NAMES:
-            known = f"expected some of {', '.join(METHOD_NAMES)}"
-            yield f"attribution.methods: unknown method {method!r}; {known}{nearest(method, METHOD_NAMES)}"
-    if attribution["primary"] not in attribution["methods"]:
-        yield f"attribution.primary: {attribution['primary']!r} is not among attribution.methods"
-    voters = sum(model["consensus"] for model in models.values())
-    if voters < settings["consensus"]["minimum_models"]:
-        yield f"consensus.minimum_models: {settings['consensus']['minimum_models']}, but {voters} models have a vote"

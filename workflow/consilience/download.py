@@ -35,7 +35,9 @@ def download(url: str, checksum: str, path: Path, progress: bool = False) -> Non
             break
         except requests.RequestException as error:
             refused = error.response is not None and error.response.status_code < 500
-            if refused or broken == BROKEN_CONNECTIONS:
+            if refused:
+                raise ConsilienceError(f"{url}: the server refuses it ({error})") from error
+            if broken == BROKEN_CONNECTIONS:
                 raise ConsilienceError(f"{url}: download failed ({error}); run again to continue it") from error
     found = sha256(part)
     if found != checksum.lower():

@@ -16,6 +16,7 @@ from typing import Any
 import consilience
 from consilience.errors import ConsilienceError
 
+LIBRARY = "CONSILIENCE_LIBRARY"  # set by the workflow
 LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "h5py", "torch", "captum")
 
 
@@ -29,7 +30,7 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
     logger = _logger(Path(snakemake.log[0]))
     params = snakemake.params
     try:
-        _beside(Path(snakemake.scriptdir))
+        _check_library()
         logger.info(
             "%s: seed %s, device %s, threads %s, %s",
             snakemake.rule, params.get("seed", "none"), params.get("device", "cpu"), params.threads, _versions(),
@@ -37,10 +38,10 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
         with _threads(int(params.threads)):
             yield logger
     except ConsilienceError as error:
-        _fail(snakemake.rule, str(error), error, logger)
+        _fail(_name(snakemake), str(error), error, logger)
     except Exception as error:
         message = f"{type(error).__name__}: {error} (a fault of the workflow; see {snakemake.log[0]})"
-        _fail(snakemake.rule, message, error, logger)
+        _fail(_name(snakemake), message, error, logger)
 
 
 def _logger(path: Path) -> logging.Logger:
@@ -55,11 +56,17 @@ def _logger(path: Path) -> logging.Logger:
     return logger
 
 
-def _beside(scripts: Path) -> None:
+def _check_library() -> None:
     """Refuse a library that is not the one beside the running workflow: an older install would win silently."""
-    running, expected = Path(consilience.__file__).resolve().parent, (scripts.parent / consilience.__name__).resolve()
+    running, expected = Path(consilience.__file__).resolve().parent, Path(os.environ[LIBRARY]).resolve()
     if running != expected:
         raise ConsilienceError(f"the library in use is {running}; expected the workflow's own, {expected}")
+
+
+def _name(snakemake: Any) -> str:
+    """Name a job by its rule and wildcards, as train (study expression, model mlp_32)."""
+    values = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
+    return f"{snakemake.rule} ({values})" if values else snakemake.rule
 
 
 def _versions() -> str:
@@ -85,8 +92,8 @@ def _threads(count: int) -> Iterator[None]:
         yield
 
 
-def _fail(rule: str, message: str, error: BaseException, logger: logging.Logger) -> None:
+def _fail(name: str, message: str, error: BaseException, logger: logging.Logger) -> None:
     logger.error("".join(traceback.format_exception(error)))
     notes = "\n".join(getattr(error, "__notes__", []))
-    print(f"Error in {rule}: {message}" + (f"\n{notes}" if notes else ""), file=sys.stderr, flush=True)
+    print(f"Error in {name}: {message}" + (f"\n{notes}" if notes else ""), file=sys.stderr, flush=True)
     sys.exit(1)

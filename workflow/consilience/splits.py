@@ -19,9 +19,10 @@ SALTS_TRIED = 1000
 def connected_groups(values: pd.Series) -> np.ndarray:
     """Return the group of every sample (samples,), joining groups that a sample names together.
 
-    `values` hold one name or several, separated by commas, semicolons or tabs. Samples are connected where they share
-    a name, directly or through others; the component takes the first of its names, shorter ones before longer, so
-    that its role depends neither on the order of samples nor on accessions that join later (GSE99 before GSE100).
+    `values`, indexed by sample, hold one name or several, separated by commas, semicolons or tabs. Samples are
+    connected where they share a name, directly or through others; the component takes the first of its names, shorter
+    ones before longer, so that its role depends neither on the order of samples nor on accessions that join later
+    (GSE99 before GSE100).
     """
     parent: dict[str, str] = {}
 
@@ -32,12 +33,12 @@ def connected_groups(values: pd.Series) -> np.ndarray:
         return name
 
     firsts = []
-    for row, value in enumerate(values):
+    for sample, value in values.items():
         text = "" if pd.isna(value) else str(value)
         names = [name.strip() for name in re.split(r"[,;\t]", text) if name.strip()]
         if not names:
             raise ConsilienceError(
-                f"sample {row}: the group column {values.name!r} is empty; every sample needs a group"
+                f"sample {sample}: the group column {values.name!r} is empty; every sample needs a group"
             )
         firsts.append(names[0])
         for name in names:
@@ -63,7 +64,7 @@ def assign(samples: pd.DataFrame, settings: Mapping[str, Any], labels: np.ndarra
         raise ConsilienceError(
             f"split.group: no sample column {column!r}; the dataset has {', '.join(samples.columns)}"
         )
-    groups = connected_groups(samples[column])
+    groups = connected_groups(samples.set_index("id")[column])
     official = _official(samples, settings["mode"])
     roles = _roles(groups, official, settings, settings["salt"])
     if not _complete(roles, labels):
@@ -111,6 +112,8 @@ def _refusal(
 ) -> str:
     """Say what is missing, and offer the first salt that works; it is chosen on counts alone."""
     salt = settings["salt"]
+    if len(set(groups)) < len(ROLES):
+        return f"split: {len(set(groups))} groups of {settings['group']} cannot fill {len(ROLES)} roles"
     tried = (f"{salt}-{number}" for number in range(1, SALTS_TRIED + 1))
     works = next((other for other in tried if _complete(_roles(groups, official, settings, other), labels)), None)
     counts = ", ".join(

@@ -174,10 +174,11 @@ def note_lines(study: StudyResults) -> list[str]:
     notes = []
     linear, test = study.linear[study.linear_kind], study.networks[study.network]["test"]
     name, value = study.trivial
+    chosen = f"{study.network} (chosen on validation)"
     if not study.beats(value):
-        notes.append(f"{study.network} is not clearly better than {name}, which uses no feature: distrust the drivers")
+        notes.append(f"{chosen} is not clearly better than {name}, which uses no feature: distrust the drivers")
     if not study.beats(linear["test"][study.headline]["value"]):
-        notes.append(f"{study.network} does not predict clearly better than {study.linear_kind}")
+        notes.append(f"{chosen} does not predict clearly better than {study.linear_kind}")
     if test["groups"] < FEW_GROUPS:
         notes.append(f"the test role has {test['groups']} groups: its intervals are rough")
     if study.shared:

@@ -1,27 +1,90 @@
-"""Checks the paths a person asks for, before Snakemake says only that no rule makes them."""
+"""The files of a study, and a check of the paths a person asks for before Snakemake says only that no rule fits."""
 
 from __future__ import annotations
 
+import os.path
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from urllib.parse import urlparse
 
 from consilience.configuration import Study
+from consilience.domains import slices
 from consilience.errors import ConsilienceError, nearest
 
-PATTERN = re.compile(r"results/(?P<study>[^/]+)/(?:(?P<stage>models|attributions)/(?P<model>[^/]+)/)?(?P<file>[^/]+)$")
+MODEL_FILES = ("ensemble.safetensors", "members.tsv", "history.tsv", "predictions.tsv", "metrics.json")
+STUDY_FILES = (
+    "dataset.h5",
+    "audit.tsv",
+    "split.tsv",
+    "split.json",
+    "linear/coefficients.tsv",
+    "linear/predictions.tsv",
+    "linear/metrics.json",
+    "top_matrix.csv",
+    "drivers.csv",
+    "top_drivers.csv",
+    "overlap.csv",
+    "venn_positive.png",
+    "venn_negative.png",
+    "figures/loss.png",
+    "figures/prediction.png",
+    "figures/linear.png",
+    "figures/top_drivers_positive.png",
+    "figures/top_drivers_negative.png",
+)
+PATTERN = re.compile(r"results/(?P<study>[^/]+)/(?:(?P<stage>models|attributions)/(?P<model>[^/]+)/)?.+$")
 
 
-def check_targets(targets: Iterable[str], studies: Mapping[str, Study]) -> None:
-    """Refuse a path under results/ whose study, model or method does not exist, with the nearest names."""
-    for match in filter(None, map(PATTERN.match, sorted(targets))):
+def targets_of(study: Study) -> Iterator[str]:
+    """Yield every file that the chain makes of a study."""
+    base = f"results/{study.name}"
+    yield from (f"{base}/{file}" for file in STUDY_FILES)
+    if study.simulated:
+        yield from (f"{base}/{file}" for file in ("truth.tsv", "recovery.tsv", "figures/recovery.png"))
+    if study.encoded:
+        yield from (f"{base}/{file}" for file in ("encoded.h5", "encoded.json"))
+    for model in study.models:
+        yield from (f"{base}/models/{model}/{file}" for file in MODEL_FILES)
+        yield from (f"{base}/attributions/{model}/{method}.h5" for method in study.methods)
+        yield from (f"{base}/top/{model}_{direction}.csv" for direction in ("positive", "negative"))
+        yield f"{base}/figures/top_{model}.png"
+
+
+def downloads_of(study: Study) -> list[dict[str, str]]:
+    """Return the files a study downloads, each with url, sha256 and path; what studies share is fetched once."""
+    files = []
+    for file in study.downloads:
+        name = PurePosixPath(urlparse(file["url"]).path).name
+        if not name:
+            raise ConsilienceError(f"{study.file}: source.url: {file['url']} names no file")
+        files.append({**file, "path": f"resources/downloads/{file['sha256'][:16].lower()}/{name}"})
+    return files
+
+
+def check_targets(arguments: Iterable[str], studies: Mapping[str, Study]) -> None:
+    """Refuse a path under results/ that no rule makes, with the nearest names.
+
+    `arguments` are those of the command line; what is no such path (options, rules, reports) is passed over. Slices
+    with rules of their own make files that only those rules know.
+    """
+    for study in studies.values():
+        downloads_of(study)
+    for match in filter(None, (PATTERN.match(os.path.normpath(argument)) for argument in arguments)):
         path, name, model = match[0], match["study"], match["model"]
+        if path.endswith((".html", ".zip")):
+            continue
         if name not in studies:
             raise ConsilienceError(f"{path}: {_unknown('study', name, studies)}")
-        if model and model not in studies[name].models:
-            raise ConsilienceError(f"{path}: {_unknown('model', model, studies[name].models)} in study {name}")
-        method = match["file"].removesuffix(".h5")
-        if match["stage"] == "attributions" and method not in studies[name].methods:
-            raise ConsilienceError(f"{path}: {_unknown('method', method, studies[name].methods)} in study {name}")
+        study = studies[name]
+        if model and model not in study.models:
+            raise ConsilienceError(f"{path}: {_unknown('model', model, study.models)} in study {name}")
+        method = PurePosixPath(path).name.removesuffix(".h5")
+        if match["stage"] == "attributions" and method not in study.methods:
+            raise ConsilienceError(f"{path}: {_unknown('method', method, study.methods)} in study {name}")
+        known = {*targets_of(study), f"results/{name}/raw"}
+        if path not in known and not (slices()[study.domain] / "rules.smk").is_file():
+            raise ConsilienceError(f"{path}: study {name} has no such file{nearest(path, known)}")
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:

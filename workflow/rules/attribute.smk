@@ -4,7 +4,7 @@ for study_name, study in STUDIES.items():
 
     rule:
         name:
-            f"attribute_{study_name}"
+            f"{study_name}_attribute"
         input:
             dataset=dataset_of,
             split="results/{study}/split.tsv",
@@ -23,7 +23,7 @@ for study_name, study in STUDIES.items():
         resources:
             mem_mb=memory(3000, 4),
             runtime=240,
-            gpu=1,
+            gpu=GPU,
         params:
             domain=study.domain,
             specification=lambda wildcards: setting("models", wildcards.model)(wildcards),
@@ -31,7 +31,7 @@ for study_name, study in STUDIES.items():
             seed=setting("seed"),
             device=SETTINGS["device"],
             threads=SETTINGS["threads"],
-            code=code("attribute", "model"),
+            code=code("attribute", "model", "explain"),
         message:
             "{wildcards.study}: attribute the predictions of {wildcards.model} to features"
         script:

@@ -1,6 +1,7 @@
 # Studies, paths and the parameters that every rule shares. Nothing here knows a domain.
 import os
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -9,21 +10,23 @@ LIBRARY = Path(workflow.basedir, "workflow")
 SCRIPTS = LIBRARY / "scripts"
 # Scripts and jobs on other nodes import the library beside this workflow, whatever is installed elsewhere.
 sys.path.insert(0, str(LIBRARY))
-os.environ.update(PYTHONPATH=os.pathsep.join([str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]))
-# --directory has changed the folder by now, so that the shell's own word tells where the command was given; jobs on
-# other nodes inherit it.
-COMMAND_FOLDER = Path(os.environ.setdefault("CONSILIENCE_COMMAND_FOLDER", os.environ.get("PWD", os.getcwd())))
-if "domains_directory" in config:
-    os.environ.update(CONSILIENCE_DOMAINS=str(COMMAND_FOLDER / config["domains_directory"]))
+os.environ.update(
+    CONSILIENCE_LIBRARY=str(LIBRARY / "consilience"),
+    PYTHONPATH=os.pathsep.join([str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]),
+)
+# The folder the command was given in, whatever --directory says; jobs on other nodes inherit it.
+COMMAND_FOLDER = Path(os.environ.setdefault("CONSILIENCE_COMMAND_FOLDER", workflow.rundir))
 
+from consilience import domains
 from consilience.configuration import check_config, load_studies
-from consilience.domains import slices
 from consilience.errors import ConsilienceError
 from consilience.fingerprint import fingerprint
-from consilience.targets import check_targets
+from consilience.targets import check_targets, downloads_of, targets_of
 
 try:
     SETTINGS = check_config(config)
+    if "domains_directory" in SETTINGS:
+        domains.search(COMMAND_FOLDER / SETTINGS["domains_directory"])
     STUDIES = load_studies(
         COMMAND_FOLDER / SETTINGS.get("studies_directory", f"{workflow.basedir}/config/studies"),
         SETTINGS.get("studies"),
@@ -32,6 +35,8 @@ try:
 except ConsilienceError as error:
     raise WorkflowError(str(error)) from None
 
+GPU = 0 if SETTINGS["device"] == "cpu" else 1
+STARTED = time.time()
 ENVIRONMENT = f"{workflow.basedir}/envs/consilience.yaml"
 NEVER = "(?!)"  # matches no name: the rule stands, and no study needs it
 EXTRA_LISTS = {}  # by study: lists of features that a slice's own rules add to the overlap, name to path
@@ -52,12 +57,17 @@ def named(condition):
     return "|".join(name for name, study in STUDIES.items() if condition(study)) or NEVER
 
 
-def code(script, module=None):
-    """Fingerprint a script with all it imports, and the module of the study's slice that it calls by name."""
+def code(script, *modules):
+    """Fingerprint a script (a name in workflow/scripts, or a path) with all it imports.
+
+    `modules` are those of the study's slice that it calls by name; a slice need not have them all.
+    """
+    path = SCRIPTS / f"{script}.py" if isinstance(script, str) else script
 
     def of(wildcards):
-        domain = STUDIES[wildcards.study].domain if module else None
-        return fingerprint(SCRIPTS / f"{script}.py", [f"consilience.domains.{domain}.{module}"] if module else [])
+        domain = STUDIES[wildcards.study].domain if modules else None
+        own = [module for module in modules if domains.has_module(domain, module)]
+        return fingerprint(path, [f"consilience.domains.{domain}.{module}" for module in own])
 
     return of
 
@@ -83,14 +93,6 @@ def dataset_of(wildcards):
     """What the chain reads after the split: the slice's encoding where it has one."""
     kind = "encoded" if study_of(wildcards).encoded else "dataset"
     return f"results/{wildcards.study}/{kind}.h5"
-
-
-def downloads_of(study):
-    """The files a study downloads, each with url, sha256 and path; files that studies share are fetched once."""
-    return [
-        {**file, "path": f"resources/downloads/{file['sha256'][:16]}/{file['url'].rsplit('/', 1)[-1]}"}
-        for file in study.downloads
-    ]
 
 
 def raw_of(wildcards):
@@ -122,27 +124,15 @@ def of_studies(path):
     return [f"results/{name}/{path}" for name in STUDIES]
 
 
-def targets_of(study):
-    """Everything a study is asked for besides the summary."""
-    base = f"results/{study.name}"
-    figures = ["loss.png", "prediction.png", "linear.png", "top_drivers_positive.png", "top_drivers_negative.png"]
-    yield from (f"{base}/figures/{figure}" for figure in figures)
-    yield from (f"{base}/figures/top_{model}.png" for model in study.models)
-    yield from (f"{base}/attributions/{model}/{method}.h5" for model in study.models for method in study.methods)
-    yield from (f"{base}/{table}" for table in ("overlap.csv", "venn_positive.png", "venn_negative.png"))
-    if study.simulated:
-        yield from (f"{base}/recovery.tsv", f"{base}/figures/recovery.png")
-
-
 def slice_rules():
     """The rule files of the slices that bring their own."""
-    domains = {study.domain for study in STUDIES.values()}
-    files = [folder / "rules.smk" for name, folder in slices().items() if name in domains]
+    used = {study.domain for study in STUDIES.values()}
+    files = [folder / "rules.smk" for name, folder in domains.slices().items() if name in used]
     return [str(file) for file in files if file.is_file()]
 
 
 def show_summary():
-    """Print the summary of the run; a partial rerun may have none."""
+    """Print the summary where this run wrote it: an older one would speak of other results."""
     summary = Path("results/summary.txt")
-    if summary.is_file():
+    if summary.is_file() and summary.stat().st_mtime >= STARTED:
         print(summary.read_text(encoding="utf-8"), file=sys.stderr)

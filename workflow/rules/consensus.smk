@@ -4,7 +4,7 @@ for study_name, study in STUDIES.items():
 
     rule:
         name:
-            f"consensus_{study_name}"
+            f"{study_name}_consensus"
         input:
             attributions=of_models("results/{study}/attributions/{model}/{method}.h5"),
             coefficients="results/{study}/linear/coefficients.tsv",
@@ -13,7 +13,12 @@ for study_name, study in STUDIES.items():
             negative=[f"results/{{study}}/top/{model}_negative.csv" for model in study.models],
             matrix="results/{study}/top_matrix.csv",
             drivers="results/{study}/drivers.csv",
-            top="results/{study}/top_drivers.csv",
+            top=report(
+                "results/{study}/top_drivers.csv",
+                caption="../report/drivers_table.rst",
+                category="{study}",
+                subcategory="drivers",
+            ),
         log:
             "logs/{study}/consensus.log",
         benchmark:
@@ -39,7 +44,7 @@ for study_name, study in STUDIES.items():
 
     rule:
         name:
-            f"consensus_figures_{study_name}"
+            f"{study_name}_consensus_figures"
         input:
             positive=[f"results/{{study}}/top/{model}_positive.csv" for model in study.models],
             negative=[f"results/{{study}}/top/{model}_negative.csv" for model in study.models],

@@ -6,7 +6,12 @@ rule overlap:
         drivers="results/{study}/drivers.csv",
         lists=lambda wildcards: list(EXTRA_LISTS.get(wildcards.study, {}).values()),
     output:
-        overlap="results/{study}/overlap.csv",
+        overlap=report(
+            "results/{study}/overlap.csv",
+            caption="../report/overlap_table.rst",
+            category="{study}",
+            subcategory="overlap",
+        ),
         positive=report(
             "results/{study}/venn_positive.png",
             caption="../report/venn.rst",
@@ -46,7 +51,12 @@ rule recovery:
         attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
         coefficients="results/{study}/linear/coefficients.tsv",
     output:
-        table="results/{study}/recovery.tsv",
+        table=report(
+            "results/{study}/recovery.tsv",
+            caption="../report/recovery_table.rst",
+            category="{study}",
+            subcategory="recovery",
+        ),
         figure=report(
             "results/{study}/figures/recovery.png",
             caption="../report/recovery.rst",

@@ -19,7 +19,7 @@ rule simulate:
         runtime=30,
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
-        settings=lambda wildcards: study_of(wildcards).preparation,
+        settings=lambda wildcards: study_of(wildcards).simulation,
         seed=setting("seed"),
         threads=SETTINGS["threads"],
         code=code("simulate", "simulate"),
@@ -36,7 +36,6 @@ rule download:
         "logs/download/{checksum}/{file}.log",
     benchmark:
         "benchmarks/download/{checksum}/{file}.tsv"
-    retries: 2
     conda:
         ENVIRONMENT
     threads: 1
@@ -63,7 +62,7 @@ rule prepare:
         tables=lambda wildcards: list(study_of(wildcards).tables),
     output:
         dataset="results/{study}/dataset.h5",
-        audit="results/{study}/audit.tsv",
+        audit=report("results/{study}/audit.tsv", caption="../report/audit.rst", category="{study}", subcategory="data"),
     log:
         "logs/{study}/prepare.log",
     benchmark:

@@ -22,7 +22,7 @@ rule summary:
         ],
         recoveries=[f"results/{name}/recovery.tsv" for name, study in STUDIES.items() if study.simulated],
     output:
-        table="results/summary.tsv",
+        table=report("results/summary.tsv", caption="../report/summary.rst", category="summary"),
         text="results/summary.txt",
     log:
         "logs/summary.log",

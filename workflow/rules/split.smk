@@ -46,7 +46,7 @@ rule encode:
     resources:
         mem_mb=memory(3000, 4),
         runtime=240,
-        gpu=1,
+        gpu=GPU,
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
         settings=lambda wildcards: study_of(wildcards).preparation,

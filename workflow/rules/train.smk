@@ -22,7 +22,7 @@ rule train:
     resources:
         mem_mb=memory(2500, 4),
         runtime=240,
-        gpu=1,
+        gpu=GPU,
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
         specification=lambda wildcards: setting("models", wildcards.model)(wildcards),

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from consilience.domains import slice_module
+from consilience.errors import ConsilienceError
 from consilience.files import write_table
 from consilience.jobs import job
+
+TRUTH = ("feature", "target", "sign", "strength", "effect")
 
 
 def simulate(domain: str, settings: dict[str, Any], seed: int, raw: Path, truth: Path) -> int:
@@ -19,6 +22,9 @@ def simulate(domain: str, settings: dict[str, Any], seed: int, raw: Path, truth:
         shutil.rmtree(folder, ignore_errors=True)
     partial.mkdir(parents=True)
     planted = slice_module(domain, "simulate").simulate(partial, settings, seed)
+    absent = [column for column in TRUTH if column not in planted]
+    if absent:
+        raise ConsilienceError(f"the truth that {domain} plants lacks {', '.join(absent)}; expected {', '.join(TRUTH)}")
     write_table(truth, planted)
     partial.rename(raw)
     return len(planted)

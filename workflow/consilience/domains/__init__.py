@@ -7,12 +7,24 @@ outside the repository.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from pathlib import Path
 from types import ModuleType
 
-__path__ = [*__path__, *filter(None, os.environ.get("CONSILIENCE_DOMAINS", "").split(os.pathsep))]
+from consilience.errors import ConsilienceError
+
+FOLDERS = "CONSILIENCE_DOMAINS"
+
+__path__ = [*__path__, *filter(None, os.environ.get(FOLDERS, "").split(os.pathsep))]
+
+
+def search(folder: Path) -> None:
+    """Look for slices in a further folder, here and in the processes started from here."""
+    if not folder.is_dir():
+        raise ConsilienceError(f"domains_directory: {folder}: no such folder")
+    if str(folder) not in __path__:
+        __path__.append(str(folder))
+        os.environ[FOLDERS] = os.pathsep.join(filter(None, [os.environ.get(FOLDERS), str(folder)]))
 
 
 def slices() -> dict[str, Path]:

@@ -97,8 +97,10 @@ def _read_state(path: Path) -> Arrays:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConsilienceError(f"checkpoint {path}: not a file of weights alone ({reason})") from error
+        raise ConsilienceError(
+            f"checkpoint {path}: not a whole file of weights alone ({type(error).__name__}); expected a state dict "
+            "saved by torch.save, without code"
+        ) from error
     for name in NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]

@@ -1,0 +1,214 @@
+"""Checks the settings of a study: against their schema, the paths they name, keys that contradict each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from consilience.attribution.names import METHOD_NAMES
+from consilience.errors import nearest
+
+SHIPPED = Path(__file__).resolve().parents[2] / "resources"
+WORDS = {
+    "object": "keys and values",
+    "array": "a list",
+    "string": "text",
+    "number": "a finite number",
+    "integer": "an integer",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def _is_finite_number(_: Any, value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+VALIDATOR = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number),
+)
+
+
+def completed(value: Any, schema: dict[str, Any]) -> Any:
+    """Return a copy with defaults filled at every depth, and whole floats as int where the schema wants an integer."""
+    if isinstance(value, dict):
+        parts = schema.get("properties", {})
+        absent = {key: part["default"] for key, part in parts.items() if key not in value and "default" in part}
+        return {key: completed(item, _part(schema, key)) for key, item in {**value, **absent}.items()}
+    if isinstance(value, list):
+        return [completed(item, _part(schema, 0)) for item in value]
+    types = _types(schema)
+    if isinstance(value, float) and value.is_integer() and "integer" in types and "number" not in types:
+        return int(value)
+    return deepcopy(value)
+
+
+def problems(settings: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    """Return a line for every fault against the schema: key, value, what was expected."""
+    found = sorted(VALIDATOR(schema).iter_errors(settings), key=lambda error: [str(part) for part in error.path])
+    return list(dict.fromkeys(line for error in found for line in _lines(error, schema)))
+
+
+def sound(settings: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of what the schema knows and accepts.
+
+    Of a list with a refused item, nothing is kept; of a refused value under a name of the person's own, the name.
+    """
+    settings = deepcopy({key: value for key, value in settings.items() if key in schema["properties"]})
+    for error in VALIDATOR(schema).iter_errors(settings):
+        path = list(error.path)
+        if error.validator in ("additionalProperties", "required") or _of_name(error) or not path:
+            continue
+        keys = path[: next((index for index, part in enumerate(path) if isinstance(part, int)), len(path))]
+        parent = reduce(lambda part, key: part.get(key, {}), keys[:-1], settings)
+        parent.pop(keys[-1], None)
+        if keys[-1] not in reduce(_part, keys[:-1], schema).get("properties", {}):
+            parent[keys[-1]] = {}
+    return settings
+
+
+def _lines(error: jsonschema.ValidationError, schema: dict[str, Any]) -> Iterator[str]:
+    key, value = ".".join(str(part) for part in error.path), error.instance
+    prefix = f"{key}." if key else ""
+    expected = f" ({error.schema['description'].strip()})" if error.schema.get("description") else ""
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        for name in value:
+            if name not in known:
+                yield f"{prefix}{name}: unknown key{nearest(name, known) or '; expected ' + ', '.join(known)}"
+    elif error.validator == "required":
+        missing = (name for name in error.validator_value if name not in value)
+        yield from (f"{prefix}{name}: missing; it has no default" for name in missing)
+    elif _of_name(error):
+        yield f"{key}: {value!r} cannot be a name; expected {error.schema.get('description', error.validator_value)}"
+    elif error.validator == "type" and value is None:
+        yield f"{key}: the key is empty; give it {_remedy(error, schema)}"
+    elif error.validator == "type":
+        types = _types(error.schema)
+        hint = _hint(value, types)
+        yield f"{key}: {value!r} is {hint or 'not ' + ' or '.join(WORDS[name] for name in types) + expected}"
+    elif error.validator == "enum":
+        choices = [str(choice) for choice in error.validator_value]
+        if "type" not in error.schema or VALIDATOR({"type": error.schema["type"]}).is_valid(value):  # else told already
+            yield f"{key}: {value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}"
+    else:
+        yield f"{key}: {error.message}{expected}"
+
+
+def _of_name(error: jsonschema.ValidationError) -> bool:
+    """Say whether the fault is that of a key's name, not of a value."""
+    return "propertyNames" in list(error.schema_path)[-2:-1]
+
+
+def _remedy(error: jsonschema.ValidationError, schema: dict[str, Any]) -> str:
+    """Say what to do about an empty key."""
+    *path, name = error.path
+    parent = reduce(_part, path, schema)
+    values = "values" if "object" in _types(error.schema) else "a value"
+    if name in parent.get("required", []) or not isinstance(name, str):
+        return values
+    return f"{values} or {'leave it out' if name in parent.get('properties', {}) else '{} for its defaults'}"
+
+
+def _hint(value: Any, types: Sequence[str]) -> str:
+    """Say what YAML made of a value that was meant as another type; empty where that is unclear."""
+    number = _number(value)
+    if number is not None and "number" in types:
+        digits = next(text for count in range(1, 18) if float(text := f"{number:.{count}e}") == number)
+        return f"text to YAML; write a number with a dot and a signed exponent, such as {digits}"
+    if number is not None and "integer" in types:
+        example = f", such as {int(number)}" if number.is_integer() and abs(number) < 1e15 else ""
+        return f"text to YAML; write an integer without quotes{example}"
+    if "string" in types and not isinstance(value, str | list | dict):
+        return "no text to YAML; put quotes around it"
+    return ""
+
+
+def _number(value: Any) -> float | None:
+    """Return the finite number that a text spells, or None."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _types(schema: dict[str, Any]) -> list[str]:
+    types = schema.get("type", [])
+    return [types] if isinstance(types, str) else types
+
+
+def _part(schema: dict[str, Any], key: str | int) -> dict[str, Any]:
+    """Return the schema of a key's value or of a list's items; empty where nothing is said."""
+    properties = schema.get("properties", {})
+    part = schema.get("items") if isinstance(key, int) else properties.get(key, schema.get("additionalProperties"))
+    return part if isinstance(part, dict) else {}
+
+
+def paths(settings: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    """Yield the path-valued settings of a checked and resolved mapping."""
+    for key, value in settings.items():
+        part = _part(schema, key)
+        if isinstance(value, dict):
+            yield from paths(value, part)
+        elif part.get("format") == "path" and value is not None:
+            yield value
+
+
+def resolve(settings: dict[str, Any], schema: dict[str, Any], folder: Path, key: str = "") -> Iterator[str]:
+    """Make paths absolute, relative ones to the study file's folder; yield a line for each that does not exist.
+
+    A value that a schema marks `shipped: <folder>` may also be the bare name of a text file in resources/<folder>.
+    """
+    for name, value in settings.items():
+        part = _part(schema, name)
+        where = f"{key}.{name}" if key else name
+        if isinstance(value, dict):
+            yield from resolve(value, part, folder, where)
+        elif part.get("format") == "path" and isinstance(value, str):
+            try:
+                choices = [(folder / Path(value).expanduser()).resolve()]
+                if "shipped" in part and Path(value).name == value:
+                    choices.append(SHIPPED / part["shipped"] / f"{value}.txt")
+                existing = [path for path in choices if path.exists()]
+            except (OSError, RuntimeError, ValueError) as error:
+                yield f"{where}: {value!r} cannot be a path ({getattr(error, 'strerror', None) or error})"
+                continue
+            if existing:
+                settings[name] = str(existing[0])
+            else:
+                yield f"{where}: {value}: no such file or folder (looked for {' and '.join(map(str, choices))})"
+
+
+def contradictions(settings: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for keys that cannot hold together; settings that are absent are not judged."""
+    split, attribution = (settings.get(section, {}) for section in ("split", "attribution"))
+    shares = [split.get(role) for role in ("train", "validation", "test")]
+    if None not in shares and abs(sum(shares) - 1) > 1e-9:
+        yield f"split: train + validation + test is {sum(shares):.10g}; expected 1"
+    methods, primary = attribution.get("methods"), attribution.get("primary")
+    for method in dict.fromkeys([*(methods or []), *filter(None, [primary])]):
+        if method not in METHOD_NAMES:
+            key = "methods" if method in (methods or []) else "primary"
+            known = f"expected {'some' if key == 'methods' else 'one'} of {', '.join(METHOD_NAMES)}"
+            yield f"attribution.{key}: unknown method {method!r}; {known}{nearest(method, METHOD_NAMES)}"
+    if methods is not None and primary in METHOD_NAMES and primary not in methods:
+        yield f"attribution.primary: {primary!r} is not among attribution.methods"
+    yield from _votes(settings)
+
+
+def _votes(settings: dict[str, Any]) -> Iterator[str]:
+    votes = [model.get("consensus") for model in settings.get("models", {}).values()]
+    minimum, voters = settings.get("consensus", {}).get("minimum_models"), sum(filter(None, votes))
+    if not votes or None in votes or minimum is None or voters >= minimum:
+        return
+    have = f"{voters or 'no'} {'model has' if voters < 2 else 'models have'} a vote"
+    remedy = f"set consensus.minimum_models to {voters}, or add a model" if voters else "give a model a vote"
+    yield f"consensus.minimum_models: {minimum}, but {have}; {remedy}"
