@@ -131,9 +131,9 @@ def summary_row(study: StudyResults) -> dict[str, Any]:
         row |= {f"{kind}_{part}": value for part, value in metrics[name]["test"][study.headline].items()}
     row |= {"trivial": trivial, "trivial_value": trivial_value}
     row["completeness_gap"] = max(study.gaps.values())
-    for target in study.targets:
-        name = f"top_drivers_{target}" if len(study.targets) > 1 else "top_drivers"
-        row[name] = ";".join(driver_texts(study, target))
+    several = len(study.targets) > 1
+    texts = (f"{f'{target}: ' if several else ''}{';'.join(driver_texts(study, target))}" for target in study.targets)
+    row["top_drivers"] = " | ".join(texts)
     return row | {f"recovery_{name}": value for name, value in recovered(study).items()}
 
 

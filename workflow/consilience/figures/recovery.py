@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,7 +26,7 @@ def recovery_dots(recovery: pd.DataFrame) -> Figure:
     effects = [effect for effect in EFFECT_NAMES if (recovery["effect"] == effect).any()]
     values = recovery.groupby(["scope", "name", "method", "effect"], sort=False).mean(numeric_only=True).reset_index()
     rows = list(dict.fromkeys(values.loc[values["scope"] != "member", "name"]))
-    colors = dict(zip(dict.fromkeys(values["method"]), PALETTE, strict=False))
+    colors = dict(zip(dict.fromkeys(values["method"]), cycle(PALETTE)))
     figure, panels = panel_grid(len(effects) + 1, len(effects) + 1, 1.9, 0.34 * len(rows) + 0.9, sharey=True)
     for effect, axes in zip(effects, panels, strict=False):
         part = values[values["effect"] == effect]
