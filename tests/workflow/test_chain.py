@@ -12,6 +12,7 @@ from consilience.attribution.store import read
 from consilience.configuration import load_study
 from consilience.dataset import Dataset
 from consilience.files import read_json, read_table
+from consilience.targets import targets_of
 from consilience.training.ensemble import Ensemble
 
 pytestmark = pytest.mark.workflow
@@ -39,8 +40,14 @@ def test_the_run_ends_with_a_summary(finished):
         assert text in output
 
 
-def test_a_second_run_does_nothing(finished):
-    run = snakemake(finished[0], check=True)
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished folder, since Snakemake locks a folder it works in."""
+    return shutil.copytree(finished[0], tmp_path / "copy", symlinks=True)
+
+
+def test_a_second_run_does_nothing(copied):
+    run = snakemake(copied, check=True)
     assert "Nothing to be done" in run.stdout
 
 
@@ -185,33 +192,34 @@ def test_the_summary_table_has_a_row_a_study(finished):
     assert pd.notna(summary["network_value"]).all()
 
 
-def test_whatever_is_deleted_is_made_again(finished):
-    """Dry runs in the finished folder itself: a file is hidden for a moment, and everything must come to miss it."""
-    base = finished[0] / "results" / "toy_two_classes"
-    files = [path for path in sorted(base.rglob("*")) if path.is_file() and "raw" not in path.parts]
-    assert len(files) > 25
-    hidden = finished[0] / "hidden"
-    for file in files[::3]:
-        file.rename(hidden)
-        try:
-            assert jobs(snakemake(finished[0], "--dry-run", check=True).stdout), file
-        finally:
-            hidden.rename(file)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_of_a_study_is_asked_for(finished, name):
+    """Else one that is deleted would never be made again."""
+    study = load_study(STUDIES / f"{name}.yaml")
+    base = finished[0] / "results" / name
+    found = {str(path.relative_to(finished[0])) for path in base.rglob("*") if path.is_file()}
+    own = {f"results/{name}/variable.csv"} if study.domain == "toy" else set()
+    assert {path for path in found if "/raw/" not in path} == {*targets_of(study), *own}
 
 
-def test_a_single_target_reruns_alone(finished, tmp_path):
-    directory = tmp_path / "copy"
-    shutil.copytree(finished[0], directory, symlinks=True)
+def test_what_is_deleted_is_made_again(copied):
+    for file in ("toy/top_matrix.csv", "toy_two_classes/variable.csv", "expression_tiny/audit.tsv"):
+        (copied / "results" / file).unlink()
+    found = jobs(snakemake(copied, "--dry-run", check=True).stdout)
+    assert {"toy_consensus", "toy_variable", "prepare"} <= set(found)
+
+
+def test_a_single_target_reruns_alone(finished, copied):
     target = "results/toy/attributions/recurrent/saliency.h5"
-    (directory / target).unlink()
-    run = snakemake(directory, target, "--dry-run", check=True)
+    (copied / target).unlink()
+    run = snakemake(copied, target, "--dry-run", check=True)
     assert jobs(run.stdout) == {"toy_attribute": 1}
-    snakemake(directory, target, check=True)
-    assert (directory / target).read_bytes() == (finished[0] / target).read_bytes()
+    snakemake(copied, target, check=True)
+    assert (copied / target).read_bytes() == (finished[0] / target).read_bytes()
 
 
-def test_a_report_can_be_made(finished, tmp_path):
-    snakemake(finished[0], "--report", tmp_path / "report.html", check=True)
+def test_a_report_can_be_made(copied, tmp_path):
+    snakemake(copied, "--report", tmp_path / "report.html", check=True)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "expression_tiny" in page
     assert "venn_positive" in page
