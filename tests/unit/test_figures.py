@@ -129,7 +129,7 @@ def test_driver_bars_are_ordered_by_what_they_show(direction, targets):
     figure = driver_bars(chosen, direction, targets, TOP, 3)
     rendered(figure)
     sign = 1 if direction == "positive" else -1
-    for target, axes in zip(targets, figure.axes, strict=False):
+    for target, axes in zip(targets, figure.axes[: len(targets)], strict=True):
         rows = chosen[(chosen["target"] == target) & (chosen["direction"] == direction)]
         shown = bars(axes)
         widths = [sign * width for _, width in shown]

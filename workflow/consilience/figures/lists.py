@@ -65,7 +65,7 @@ def signed_bars(
     axes = figure.subplots(rows, 2 * columns, squeeze=False).reshape(-1, 2)
     for unused in axes[len(targets) :].ravel():
         unused.set_axis_off()
-    for index, (target, pair) in enumerate(zip(targets, axes, strict=False)):
+    for index, (target, pair) in enumerate(zip(targets, axes[: len(targets)], strict=True)):
         counts = []
         for direction, panel in zip(("negative", "positive"), pair, strict=True):
             one = lists[direction]

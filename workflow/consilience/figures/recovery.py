@@ -28,7 +28,7 @@ def recovery_dots(recovery: pd.DataFrame) -> Figure:
     rows = list(dict.fromkeys(values.loc[values["scope"] != "member", "name"]))
     colors = dict(zip(dict.fromkeys(values["method"]), cycle(PALETTE)))
     figure, panels = panel_grid(len(effects) + 1, len(effects) + 1, 1.9, 0.34 * len(rows) + 0.9, sharey=True)
-    for effect, axes in zip(effects, panels, strict=False):
+    for effect, axes in zip(effects, panels[:-1], strict=True):
         part = values[values["effect"] == effect]
         _dots(axes, part, rows, colors, "average_precision", part["chance"].mean())
         planted = recovery.loc[recovery["effect"] == effect].drop_duplicates("target")["planted"].sum()
