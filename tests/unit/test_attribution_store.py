@@ -127,28 +127,3 @@ def test_values_that_are_not_finite_name_their_member(tmp_path):
     attributions.all["direction"][2, 0, 0] = np.nan
     with pytest.raises(ConsilienceError, match="all/direction of member 2 is not finite"):
         store.write(tmp_path / "a.h5", attributions)
-
-
-def test_the_ensemble_mean_takes_the_members_with_real_labels():
-    attributions = example()
-    for own_class, statistics in ((False, attributions.all), (True, attributions.own_class)):
-        mean = store.ensemble_mean(attributions, own_class)
-        magnitude = (statistics["magnitude"][0].astype(float) + statistics["magnitude"][1]) / 2
-        direction = (statistics["direction"][0].astype(float) + statistics["direction"][1]) / 2
-        np.testing.assert_allclose(mean["magnitude"], magnitude)
-        np.testing.assert_allclose(mean["direction"], direction)
-        np.testing.assert_allclose(mean["average_attribution"], np.sign(direction) * magnitude)
-
-
-def test_the_sign_of_the_ensemble_is_that_of_the_mean_direction():
-    attributions = example(permuted=(0, 0, 0))
-    attributions.all["magnitude"][:] = 1
-    attributions.all["direction"][:, 0, 0] = [-1, -1, 9]
-    assert store.ensemble_mean(attributions, False)["average_attribution"][0, 0] == 1
-
-
-def test_no_ensemble_mean_without_classes_or_real_labels():
-    with pytest.raises(ConsilienceError, match="mlp_32, integrated_gradients: a regression has no classes"):
-        store.ensemble_mean(example(classes=False), own_class=True)
-    with pytest.raises(ConsilienceError, match="no member was trained on real labels"):
-        store.ensemble_mean(example(permuted=(1, 2, 3)), own_class=False)

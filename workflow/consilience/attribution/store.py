@@ -135,25 +135,3 @@ def _read_showcase(file: h5py.File) -> dict[str, Any] | None:
         return None
     maps = {name: file["showcase"][name][...] for name in file["showcase"] if name != "samples"}
     return {"samples": list(read_strings(file["showcase"], "samples")), **maps}
-
-
-def ensemble_mean(attributions: Attributions, own_class: bool) -> dict[str, np.ndarray]:
-    """Return magnitude, direction and average_attribution of the ensemble, each float64 (targets, features).
-
-    Means over the members with real labels; average_attribution is the sign of the mean direction times the mean
-    magnitude. `own_class` asks for the samples of each target's own class, which a regression does not have.
-    """
-    statistics = attributions.own_class if own_class else attributions.all
-    name = f"{attributions.model}, {attributions.method}"
-    if statistics is None:
-        raise ConsilienceError(f"{name}: a regression has no classes, and so no attributions by own class")
-    real = attributions.members["permuted"].to_numpy() == 0
-    if not real.any():
-        raise ConsilienceError(f"{name}: no member was trained on real labels; the ensemble has no mean")
-    magnitude = statistics["magnitude"][real].mean(axis=0, dtype=np.float64)
-    direction = statistics["direction"][real].mean(axis=0, dtype=np.float64)
-    return {
-        "magnitude": magnitude,
-        "direction": direction,
-        "average_attribution": np.sign(direction) * magnitude,
-    }
