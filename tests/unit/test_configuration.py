@@ -260,6 +260,15 @@ def test_files_beside_the_studies(tmp_path):
         load_study(tmp_path / "absent.yaml")
 
 
+@pytest.mark.parametrize(("preset", "models"), [("default", 3), ("earlier_seven", 7)])
+def test_a_study_may_name_a_preset_of_its_slice(tmp_path, preset, models):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{{domain: expression, source: {{kind: simulate}}, target: IRF2BP2, models: {preset}}}")
+    loaded = load_study(path)
+    assert len(loaded.voters) == models
+    assert all({"hidden", "dropout", "batchnorm"} <= set(model) for model in loaded.settings["models"].values())
+
+
 def test_the_config_is_checked_too():
     assert check_config({}) == {"threads": 1, "device": "auto"}
     assert repr(check_config({"threads": 2.0})["threads"]) == "2"

@@ -33,10 +33,12 @@ if "snakemake" in globals():
         ensemble = Ensemble.load(snakemake.input.ensemble)
         module = ensemble.network(slice_module(params.domain, "model").build)
         explain = slice_module(params.domain, "explain") if has_module(params.domain, "explain") else None
+        device = str(choose_device(params.device))
+        log.info("explained on %s", device)
         with Dataset.open(snakemake.input.dataset) as dataset:
             explained = explain_model(
                 dataset, split, ensemble, module, params.attribution["methods"], params.attribution, params.seed,
-                device=str(choose_device(params.device)), progress=sys.stderr.isatty(),
+                device=device, progress=sys.stderr.isatty(),
                 references=getattr(explain, "references", None),
             )  # fmt: skip
         for method, attributions in explained.items():
