@@ -6,15 +6,17 @@ import torch
 from torch import nn
 
 from consilience.attribution import batches, methods, store
-from consilience.attribution.explain import explain_model
-from consilience.attribution.names import METHOD_NAMES
+from consilience.attribution.explain import batch_reader, explain_model, predicted_classes
+from consilience.attribution.names import METHOD_FACTS, METHOD_NAMES, complete_settings
 from consilience.errors import ConsilienceError
 from consilience.scaling import scaled_inputs
 from consilience.training.members import Member
+from tests.unit.attribution_by_hand import FEW, Sample, by_hand, map_by_hand, single_networks, summed, value_at
 from tests.unit.attribution_examples import (
     IMAGE_UNITS,
-    VECTOR_UNITS,
+    Additive,
     Linear,
+    Perceptron,
     Recurrent,
     TwoBranch,
     finish,
@@ -23,96 +25,33 @@ from tests.unit.attribution_examples import (
     votes_study,
 )
 
-UNITS = {"image": IMAGE_UNITS, "vector": VECTOR_UNITS}
+OWN = tuple(name for name in METHOD_NAMES if not name.startswith("shap_"))
+COMPLETE = tuple(name for name in OWN if METHOD_FACTS[name].complete)
 
 
-def explain(study, names=METHOD_NAMES, references=None, **settings):
+def explain(study, names=OWN, references=None, **settings):
     with opened(study) as dataset:
         return explain_model(
-            dataset, study.split, study.ensemble, study.module, names, settings, seed=0, references=references
+            dataset, study.split, study.ensemble, study.module, names, FEW | settings, seed=0, references=references
         )
 
 
-def single_networks(study):
-    """Yield every member by itself, loaded the plain way."""
-    for member in range(len(study.ensemble.members)):
-        module = TwoBranch(study.ensemble.outputs).eval()
-        states = {name: torch.as_tensor(values[member]) for name, values in study.ensemble.states.items()}
-        module.load_state_dict(states, strict=True)
-        yield module
+class Careless(TwoBranch):
+    """Reads masked elements as if they were there."""
+
+    def forward(self, image, vector, *, gate, mask_image, **auxiliary):
+        return super().forward(image, vector, gate=gate, mask_image=torch.zeros_like(mask_image))
 
 
-def gradient_at(module, target, parts, auxiliary):
-    """Return the gradient of one centered logit, an array (points, *shape) a branch."""
-    leaves = [part.clone().requires_grad_() for part in parts]
-    outputs = module(*leaves, **auxiliary)
-    (outputs[:, target] - outputs.mean(dim=1)).sum().backward()
-    return [leaf.grad.numpy() for leaf in leaves]
-
-
-def map_by_hand(method, module, target, parts, reference, auxiliary, steps=500):
-    """Attribute one sample, an array (*shape) a branch; the path by the midpoint rule."""
-    here = [values[0] for values in gradient_at(module, target, parts, auxiliary)]
-    if method == "saliency":
-        return [np.abs(values) for values in here]
-    if method == "gradient_x_input":
-        return [part[0].numpy() * values for part, values in zip(parts, here, strict=True)]
-    along = (torch.arange(steps) + 0.5) / steps
-    differences = [part - start for part, start in zip(parts, reference, strict=True)]
-    path = [
-        start + along.reshape(-1, *[1] * (start.ndim - 1)) * difference
-        for start, difference in zip(reference, differences, strict=True)
-    ]
-    repeated = {name: values.repeat(steps, *[1] * (values.ndim - 1)) for name, values in auxiliary.items()}
-    slopes = gradient_at(module, target, path, repeated)
-    return [d[0].numpy() * slope.mean(axis=0) for d, slope in zip(differences, slopes, strict=True)]
-
-
-def summed(maps, hidden):
-    """Sum what is not hidden over the elements of each feature, one by one."""
-    sums = np.zeros(6)
-    for (name, units), values in zip(UNITS.items(), maps, strict=True):
-        for index in np.ndindex(units.shape):
-            if units[index] >= 0 and not hidden[name][index]:
-                sums[units[index]] += values[index]
-    return sums
-
-
-def by_hand(study, method):
-    """Attribute sample by sample from zero in raw units.
-
-    Returns attributions, and gradient x spread / scale, both (members, targets, samples, features).
-    """
-    scalings = study.ensemble.scalings
-    with opened(study) as dataset:
-        inputs, auxiliary = scaled_inputs(dataset, scalings)
-        masks = {"image": dataset.mask("image"), "vector": np.zeros((len(dataset), 6), bool)}
-    shape = (len(study.ensemble.members), study.ensemble.outputs, len(inputs[0]), 6)
-    attributions, rises = np.zeros(shape), np.zeros(shape)
-    for member, module in enumerate(single_networks(study)):
-        for target, sample in np.ndindex(shape[1:3]):
-            one = {name: torch.as_tensor(values[[sample]]) for name, values in auxiliary.items()}
-            parts = [torch.as_tensor(values[[sample]]) for values in inputs]
-            hidden = {name: mask[sample] for name, mask in masks.items()}
-            reference = [
-                torch.where(torch.as_tensor(hidden[name]), part, torch.as_tensor(-scaling.center / scaling.scale))
-                for (name, scaling), part in zip(scalings.items(), parts, strict=True)
-            ]
-            maps = map_by_hand(method, module, target, parts, reference, one)
-            attributions[member, target, sample] = summed(maps, hidden)
-            rise = [
-                slope[0] * scaling.spread / scaling.scale
-                for slope, scaling in zip(gradient_at(module, target, parts, one), scalings.values(), strict=True)
-            ]
-            rises[member, target, sample] = summed(rise, hidden)
-    return attributions, rises
-
-
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks", "ignore:Input Tensor")
+@pytest.mark.parametrize("method", OWN)
 def test_statistics_are_those_of_a_plain_loop(tmp_path, method):
+    # captum has no rule for a product.
+    make = Additive if method.startswith("deeplift") else Careless
     study = votes_study(tmp_path, samples=14)
+    study = finish(study.path, study.split, "votes", 3, make)
     found = explain(study, [method], reference="zero")[method]
-    attributions, rises = by_hand(study, method)
+    attributions, rises = by_hand(study, method, make)
     tolerance = 2e-6 if method == "integrated_gradients" else 1e-6
     with opened(study) as dataset:
         labels = dataset.labels
@@ -137,19 +76,76 @@ def test_what_is_returned_can_be_stored_and_says_what_it_is(tmp_path):
         assert read.targets == ["left", "middle", "right"]
         assert read.features["name"].tolist() == list("abcdef")
         assert read.samples == study.split["sample"][study.split["role"].isin(["train", "test"])].tolist()
-        complete = method == "integrated_gradients"
-        assert (read.complete, read.reference) == (complete, "mean" if complete else "")
-        assert (read.gap is not None) == complete
+        facts = METHOD_FACTS[method]
+        named = {"": "", "reference": "mean", "background": "3 training samples"}[facts.compares_with]
+        assert (read.complete, read.reference) == (facts.complete, named)
+        assert (read.gap is not None) == facts.complete == (read.scale is not None)
 
 
-def test_integrated_gradients_carry_their_gap(tmp_path):
+@pytest.mark.parametrize("method", COMPLETE)
+def test_complete_methods_carry_their_gap(tmp_path, method):
+    """The rise is written out: from the mean of the training role, or the mean over the background."""
+    study = votes_study(tmp_path, samples=20)
+    found = explain(study, [method], steps=20, reference="zero")[method]
+    assert found.gap.shape == found.scale.shape == (2, 3, len(found.samples))
+    with opened(study) as dataset:
+        samples = [Sample(study, dataset, row) for row in range(len(dataset))]
+    for member, module in enumerate(single_networks(study, TwoBranch)):
+        for target, row in np.ndindex(3, 20):
+            sample = samples[row]
+            starts = sample.background if METHOD_FACTS[method].compares_with == "background" else [sample.reference]
+            base = np.mean([value_at(module, target, start, sample.auxiliary) for start in starts])
+            rise = value_at(module, target, sample.parts, sample.auxiliary) - base
+            assert found.scale[member, target, row] == pytest.approx(abs(rise), abs=1e-6)
+    # A point for each row of the background is few; the others are complete.
+    assert found.scale.max() > 0.01
+    assert (found.gap.max() < 1e-5) == (method != "expected_gradients")
+
+
+def test_a_rough_path_has_a_gap(tmp_path):
     study = votes_study(tmp_path)
-    found = explain(study, ["integrated_gradients"])["integrated_gradients"]
-    assert found.gap.shape == (2, 3, len(found.samples))
-    assert found.gap.max() < 1e-5 < 0.01 < found.scale.max()
     rough = explain(study, ["integrated_gradients"], steps=1)["integrated_gradients"]
     assert rough.gap.max() > 1e-3
+    found = explain(study, ["integrated_gradients"])["integrated_gradients"]
     np.testing.assert_allclose(rough.scale, found.scale, atol=1e-7)
+
+
+def test_more_of_a_background_leaves_less_of_a_gap(tmp_path):
+    study = votes_study(tmp_path, samples=90)
+    few, many = (explain(study, ["expected_gradients"], background=n)["expected_gradients"] for n in (2, 40))
+    assert (few.reference, many.reference) == ("2 training samples", "40 training samples")
+    assert many.gap.mean() < 0.4 * few.gap.mean()
+
+
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_own_class_may_be_the_predicted_one(tmp_path, outputs):
+    study = votes_study(tmp_path, outputs=outputs)
+    with opened(study) as dataset:
+        labels = dataset.labels
+        samples = [Sample(study, dataset, row) for row in range(len(dataset))]
+    networks = list(single_networks(study, TwoBranch))
+    logits = np.stack([[m(*s.parts, **s.auxiliary)[0].detach().numpy() for s in samples] for m in networks])
+    predicted = (logits - logits.mean(axis=2, keepdims=True)).mean(axis=0).argmax(axis=1)
+    assert (predicted != labels).any() and len(set(predicted)) == outputs
+    found = explain(study, ["gradient_x_input"], class_of="prediction", internal_batch=7)["gradient_x_input"]
+    plain = explain(study, ["gradient_x_input"])["gradient_x_input"]
+    for name, values in found.all.items():
+        np.testing.assert_allclose(values, plain.all[name], atol=1e-6)
+    for member, target in np.ndindex(2, 3 if outputs == 3 else 0):
+        maps = [map_by_hand("gradient_x_input", networks[member], target, s) for s in samples]
+        sums = np.abs([summed(part, s.hidden) for part, s in zip(maps, samples, strict=True)])
+        expected = sums[predicted == target].mean(axis=0)
+        np.testing.assert_allclose(found.own_class["magnitude"][member, target], expected, atol=1e-6)
+    if outputs == 2:
+        # One log-odds concerns both classes.
+        np.testing.assert_array_equal(found.own_class["magnitude"], found.all["magnitude"])
+    with opened(study) as dataset:
+        reader = batch_reader(dataset, study.split, study.ensemble, study.module, [], complete_settings({}), 0)
+        rows = np.array([1, 2, 5, 11])
+        expected = labels.copy()
+        expected[rows] = predicted[rows]
+        assert predicted_classes(reader, rows, labels).tolist() == expected.tolist()
+        assert predicted_classes(reader, rows, None) is None
 
 
 def test_centered_logits_sum_to_zero_over_targets(tmp_path):
@@ -167,13 +163,6 @@ def test_two_classes_are_one_log_odds_over_both(tmp_path):
         assert np.array_equal(values, found.own_class[name])
 
 
-class Careless(TwoBranch):
-    """Reads masked elements as if they were there."""
-
-    def forward(self, image, vector, *, gate, mask_image, **auxiliary):
-        return super().forward(image, vector, gate=gate, mask_image=torch.zeros_like(mask_image))
-
-
 @pytest.mark.parametrize("reference", ["mean", "zero"])
 def test_masked_elements_get_exactly_zero(tmp_path, reference):
     study = votes_study(tmp_path)
@@ -183,19 +172,20 @@ def test_masked_elements_get_exactly_zero(tmp_path, reference):
     assert (study.split["role"][order] == "test").all()
     with opened(study) as dataset:
         mask = dataset.mask("image", np.array(order))
-    for method in METHOD_NAMES:
+    for method in OWN:
         maps = found[method].showcase["image"]
         assert maps.shape == (2, 3, 8, 1, 4, 4)
         assert (maps[:, :, mask] == 0).all()
         assert (maps[:, :, ~mask] != 0).any()
-    assert found["integrated_gradients"].gap.max() < 1e-5
+    for method in COMPLETE:
+        assert found[method].gap.max() < 1e-5 or method == "expected_gradients"
 
 
 def test_masked_elements_get_zero_whatever_the_method_says(tmp_path, monkeypatch):
-    def ones(function, inputs, auxiliary, references, settings):
-        return tuple(tensor.new_ones((function.members, function.targets, *tensor.shape)) for tensor in inputs)
+    def ones(batch, settings):
+        return tuple(tensor.fill_(1) for tensor in batch.empty())
 
-    monkeypatch.setitem(methods.METHODS, "saliency", methods.Method("saliency", ones, False, False))
+    monkeypatch.setitem(methods.METHODS, "saliency", methods.Method("saliency", ones, METHOD_FACTS["saliency"]))
     study = votes_study(tmp_path)
     found = explain(study, ["saliency"])["saliency"]
     with opened(study) as dataset:
@@ -248,9 +238,13 @@ def test_a_network_that_cannot_be_stacked(tmp_path):
             return super().forward(genes.unflatten(1, (2, 4)))
 
     study = regression_study(tmp_path, features=8, make=Series)
-    found = explain(study)
+    names = [name for name in OWN if not name.startswith("deeplift")]
+    found = explain(study, names)
     assert (found["integrated_gradients"].gap / (found["integrated_gradients"].scale + 1e-3)).max() < 1e-2
-    assert (found["saliency"].all["magnitude"] > 0).all()
+    for name in names:
+        assert (found[name].all["magnitude"] > 0).all()
+    with pytest.raises(ConsilienceError, match="deeplift cannot explain this network: DeepLIFT has no rule for .*lstm"):
+        explain(study, ["saliency", "deeplift"])
 
 
 def test_gradients_are_computed_once_for_all_methods(tmp_path, monkeypatch):
@@ -259,32 +253,58 @@ def test_gradients_are_computed_once_for_all_methods(tmp_path, monkeypatch):
     calls = []
     original = function.gradients
 
-    def watched(self, inputs, auxiliary=None, reduce=None):
-        calls.append(reduce is None)
-        return original(self, inputs, auxiliary, reduce)
+    def watched(self, inputs, auxiliary=None):
+        calls.append(len(inputs[0]))
+        return original(self, inputs, auxiliary)
 
     monkeypatch.setattr(function, "gradients", watched)
     explain(study, showcase=0)
-    assert sum(calls) == 1
+    # The other call is the probe of how the network comes apart.
+    assert [count for count in calls if count == 30] == [30]
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("make", [Perceptron, Linear])
+def test_shaps_explainers_go_the_same_way(tmp_path, make):
+    pytest.importorskip("shap")
+    study = regression_study(tmp_path, samples=16, make=lambda: make(5))
+    found = explain(study, METHOD_NAMES)
+    deep, own = found["shap_deep_explainer"], found["deeplift_shap"]
+    for name in store.STATISTICS:
+        np.testing.assert_allclose(deep.all[name], own.all[name], atol=1e-5)
+    np.testing.assert_allclose(deep.scale, own.scale, atol=1e-6)
+    assert deep.gap.max() < 1e-5
+    gradient = found["shap_gradient_explainer"]
+    assert gradient.reference == "3 training samples" and gradient.gap.shape == own.gap.shape
+    if make is Linear:
+        np.testing.assert_allclose(gradient.all["direction"], own.all["direction"], atol=1e-5)
+
+
+def test_what_a_method_cannot_explain_is_refused(tmp_path):
+    study = votes_study(tmp_path)
+    with pytest.raises(ConsilienceError, match="shap's explainers take no auxiliary tensors; the network reads gate"):
+        explain(study, ["shap_deep_explainer"])
+    with pytest.raises(ConsilienceError, match="reference: blurred needs branches with two axes or more; vector has"):
+        explain(study, ["occlusion"], reference="blurred")
 
 
 @pytest.mark.parametrize("numbers", [1, 1000])
 def test_batch_size_changes_nothing(tmp_path, monkeypatch, numbers):
-    study = votes_study(tmp_path)
-    expected = explain(study)
+    study = votes_study(tmp_path, samples=16)
+    expected = explain(study, steps=10)
     monkeypatch.setattr(batches, "GRADIENT_NUMBERS", numbers)
-    for method, found in explain(study, internal_batch=17).items():
+    for method, found in explain(study, steps=10, internal_batch=17).items():
         for name in store.STATISTICS:
             np.testing.assert_allclose(found.all[name], expected[method].all[name], atol=1e-6, rtol=1e-6)
             np.testing.assert_allclose(found.own_class[name], expected[method].own_class[name], atol=1e-6, rtol=1e-6)
 
 
 def test_two_runs_give_the_same_bytes(tmp_path):
-    study = votes_study(tmp_path)
+    study = votes_study(tmp_path, samples=16)
     for name in ("a", "b"):
-        for method, found in explain(study).items():
+        for method, found in explain(study, steps=10).items():
             store.write(tmp_path / name / f"{method}.h5", found)
-    for method in METHOD_NAMES:
+    for method in OWN:
         paths = [tmp_path / name / f"{method}.h5" for name in ("a", "b")]
         assert paths[0].read_bytes() == paths[1].read_bytes()
 

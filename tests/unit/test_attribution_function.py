@@ -96,15 +96,6 @@ def test_recurrent_networks_are_computed_member_by_member():
         assert torch.allclose(gradient[member, 0], leaf.grad, atol=1e-6)
 
 
-def test_reduce_sees_one_target_of_some_members():
-    _, function = function_of(lambda: Perceptron(4, 3), "votes", 3)
-    inputs = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
-    full = function.gradients((inputs,))[1][0]
-    (sums,) = function.gradients((inputs,), reduce=lambda kept: (kept[0].sum(1, keepdim=True),))[1]
-    assert sums.shape == (3, 3, 1, 4)
-    assert torch.allclose(sums, full.sum(2, keepdim=True), atol=1e-6)
-
-
 def test_a_branch_that_is_not_used_gets_zero():
     class First(Linear):
         def forward(self, first, second):

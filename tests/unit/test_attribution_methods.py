@@ -1,111 +1,205 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
-from captum.attr import InputXGradient, IntegratedGradients, Saliency
+from captum.attr import FeatureAblation, GradientShap, InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
+from torch import nn
 
 from consilience.attribution import methods
-from consilience.attribution.methods import METHODS, integrated_gradients, method_named, quadrature
+from consilience.attribution.methods import METHODS, method_named
 from consilience.attribution.names import METHOD_FACTS, METHOD_NAMES, complete_settings
+from consilience.attribution.paths import quadrature
+from consilience.attribution.pieces import pieces
+from consilience.attribution.sampling import noise, places
 from consilience.errors import ConsilienceError
-from tests.unit.attribution_examples import Linear, Perceptron, Recurrent, TwoBranch, function_of
+from tests.unit.attribution_examples import (
+    ARCHITECTURES,
+    FeedForward,
+    Linear,
+    TwoBranch,
+    batch_of,
+    case,
+    drawn,
+    each_target,
+    function_of,
+)
+
+DOUBLE = torch.float64
+DRAWS = 6
+OWN = tuple(name for name in METHOD_NAMES if not name.startswith("shap_"))
+# Those whose functions have a DeepLIFT rule.
+RULED = tuple(name for name in ARCHITECTURES if name != "series")
+EXACT = ("perceptron", "residual", "joined", "two_classes")
 
 
-def perceptron():
-    generator = torch.Generator().manual_seed(1)
-    inputs = (torch.randn(7, 11, generator=generator),)
-    return *function_of(lambda: Perceptron(11)), inputs, {}, (torch.randn(1, 11, generator=generator),)
+FEW = {"steps": 8, "draws": 3}
 
 
-def two_branches():
-    generator = torch.Generator().manual_seed(2)
-    inputs = (torch.randn(6, 1, 4, 4, generator=generator), torch.randn(6, 6, generator=generator))
-    auxiliary = {
-        "gate": torch.randn(6, 1, generator=generator),
-        "mask_image": torch.rand(6, 1, 4, 4, generator=generator) < 0.3,
-    }
-    references = (torch.randn(6, 1, 4, 4, generator=generator), torch.zeros(1, 6))
-    modules, function = function_of(lambda: TwoBranch(3, smooth=False), "votes", 3)
-    return modules, function, inputs, auxiliary, references
+def attribute(name, batch, **settings):
+    return batch.attribute(METHODS[name], settings)
 
 
-def two_classes():
-    generator = torch.Generator().manual_seed(3)
-    inputs = (torch.randn(5, 8, generator=generator),)
-    return *function_of(lambda: Perceptron(8, 2), "classification", 2), inputs, {}, (torch.zeros(1, 8),)
+def fits(name, architecture):
+    return architecture in RULED or not name.startswith("deeplift")
 
 
-def series():
-    generator = torch.Generator().manual_seed(4)
-    inputs = (torch.randn(5, 6, 4, generator=generator),)
-    return *function_of(Recurrent), inputs, {}, (torch.zeros(1, 6, 4),)
+def expanded(batch):
+    return tuple(part.expand_as(tensor) for part, tensor in zip(batch.references, batch.inputs, strict=True))
 
 
-CASES = {"perceptron": perceptron, "two_branches": two_branches, "two_classes": two_classes, "series": series}
+def feature_masks(batch):
+    """Number the features; what is of none is one more, which captum may ablate and nobody reads."""
+    return tuple(torch.where(part < 0, batch.sums.features, part)[None] for part in batch.sums.by_branch)
 
 
-def by_captum(method, module, function, target, inputs, auxiliary, references):
-    """Attribute one target of one member by captum, all branches jointly; the target map is written out."""
-    names = list(auxiliary)
+class Smoothed:
+    """captum's SmoothGrad, given the noise that is ours."""
 
-    def forward(*arguments):
-        parts, extra = arguments[: len(inputs)], dict(zip(names, arguments[len(inputs) :], strict=True))
-        outputs = module(*parts, **extra)
-        return outputs @ function.target_map[target].float() + function.offset[target].float()
+    def __init__(self, explained, batch, patch):
+        self.tunnel = NoiseTunnel(Saliency(explained))
+        copies = noise(batch, 0.15, DRAWS)
+        drawn = iter(
+            [(copy - tensor[:, None]).flatten(0, 1) for copy, tensor in zip(copies, batch.inputs, strict=True)]
+        )
+        patch.setattr(torch, "normal", lambda mean, deviations: next(drawn))
 
-    extra = tuple(auxiliary.values()) or None
+    def attribute(self, inputs, **extra):
+        return self.tunnel.attribute(inputs, nt_type="smoothgrad", nt_samples=DRAWS, abs=False, **extra)
+
+
+class Expected:
+    """captum's GradientSHAP, given the places and the background rows that are ours."""
+
+    def __init__(self, explained, batch, patch):
+        self.explainer, self.background = GradientShap(explained), batch.background
+        rows = len(batch.background[0])
+        own = places(batch.keys, rows)
+        # A background of its own for each branch would be drawn otherwise.
+        patch.setattr(np.random, "choice", lambda _, count: np.tile(np.arange(rows), count // rows))
+        patch.setattr(np.random, "uniform", lambda low, high, count: own.ravel())
+
+    def attribute(self, inputs, **extra):
+        return self.explainer.attribute(inputs, self.background, n_samples=len(self.background[0]), **extra)
+
+
+def by_captum(method, explained, batch, patch):
+    """Attribute one target of one member by captum, all branches jointly; None for a method that captum lacks."""
+    given = {"additional_forward_args": tuple(batch.auxiliary.values()) or None}
     if method == "integrated_gradients":
-        baselines = tuple(part.expand_as(tensor) for part, tensor in zip(references, inputs, strict=True))
-        explainer = IntegratedGradients(forward)
-        return explainer.attribute(inputs, baselines, additional_forward_args=extra, n_steps=50)
-    explainer = {"saliency": Saliency, "gradient_x_input": InputXGradient}[method](forward)
-    leaves = tuple(tensor.clone().requires_grad_() for tensor in inputs)
-    return tuple(part.detach() for part in explainer.attribute(leaves, additional_forward_args=extra))
+        explainer, given["baselines"], given["n_steps"] = IntegratedGradients(explained), expanded(batch), 50
+    elif method == "occlusion":
+        explainer, given["baselines"] = FeatureAblation(explained), expanded(batch)
+        given["feature_mask"] = feature_masks(batch)
+    elif method == "smoothgrad":
+        explainer = Smoothed(explained, batch, patch)
+    elif method == "expected_gradients":
+        explainer = Expected(explained, batch, patch)
+    else:
+        explainer = {"saliency": Saliency, "gradient_x_input": InputXGradient}[method](explained)
+    leaves = tuple(tensor.clone().requires_grad_() for tensor in batch.inputs)
+    return tuple(part.detach() for part in explainer.attribute(leaves, **given))
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
-@pytest.mark.parametrize("case", CASES)
-def test_every_method_agrees_with_captum(case, method):
-    modules, function, inputs, auxiliary, references = CASES[case]()
-    attributions = METHODS[method].function(function, inputs, auxiliary, references, {})
+def per_element(batch, found):
+    """Make of captum's ablation, the whole effect on every element of a feature, a share for each element."""
+    counts = torch.bincount(torch.cat([part.flatten() for part in feature_masks(batch)]))
+    return tuple(
+        torch.where(units < 0, 0, part / counts[mask[0]])
+        for part, units, mask in zip(found, batch.sums.by_branch, feature_masks(batch), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["saliency", "gradient_x_input", "integrated_gradients", "smoothgrad", "expected_gradients", "occlusion"],
+)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (DOUBLE, 1e-8)])
+def test_captum_agrees(monkeypatch, architecture, method, dtype, tolerance):
+    modules, batch = case(architecture, dtype)
+    attributions = attribute(method, batch, steps=50, exact=False, draws=DRAWS, noise=0.15)
     largest = max(float(part.abs().max()) for part in attributions)
-    for member, module in enumerate(modules):
-        for target in range(function.targets):
-            expected = by_captum(method, module, function, target, inputs, auxiliary, references)
-            for own, part in zip(attributions, expected, strict=True):
-                assert own[member, target].shape == part.shape
-                assert float((own[member, target] - part).abs().max()) <= 1e-5 * max(1.0, largest)
+    assert largest > 0.01
+    for member, target, explained in each_target(modules, batch):
+        with monkeypatch.context() as patch:
+            expected = by_captum(method, explained, batch, patch)
+        if method == "occlusion":
+            expected = per_element(batch, expected)
+        expected = batch.hide(expected)
+        for own, part in zip(attributions, expected, strict=True):
+            assert own[member, target].shape == part.shape
+            assert float((own[member, target] - part).abs().max()) <= tolerance * max(1.0, largest)
+
+
+@pytest.mark.parametrize("architecture", EXACT)
+def test_exact_integrated_gradients_are_captums_with_many_steps(architecture):
+    modules, batch = case(architecture, DOUBLE, samples=1)
+    assert pieces(batch.split, batch.split.project(batch.inputs, {}).cuts, {}) is not None
+    attributions = attribute("integrated_gradients", batch)
+    explained = next(part for member, target, part in each_target(modules, batch) if member == target == 0)
+    expected = IntegratedGradients(explained).attribute(
+        batch.inputs, expanded(batch), n_steps=30_000, method="riemann_middle"
+    )
+    for own, part in zip(attributions, expected, strict=True):
+        assert float((own[0, 0] - part).abs().max()) <= 1e-5 * max(1.0, float(part.abs().max()))
+
+
+@pytest.mark.parametrize("architecture", EXACT)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (DOUBLE, 1e-10)])
+def test_exact_integrated_gradients_are_complete(architecture, dtype, tolerance):
+    _, batch = case(architecture, dtype)
+    total = sum(part.flatten(3).sum(3, dtype=DOUBLE) for part in attribute("integrated_gradients", batch))
+    rise = batch.rise()
+    assert float((total - rise).abs().max()) <= tolerance * max(1.0, float(rise.abs().max()))
+    # A quadrature with the default's steps is not, so that the bends are what makes it so.
+    rough = sum(part.flatten(3).sum(3) for part in attribute("integrated_gradients", batch, exact=False))
+    assert float((rough - rise).abs().max()) > 10 * tolerance
 
 
 def test_linear_functions_have_closed_forms():
     modules, function = function_of(lambda: Linear(6), scale=3.0)
-    generator = torch.Generator().manual_seed(0)
-    inputs, reference = torch.randn(4, 6, generator=generator), torch.randn(1, 6, generator=generator)
-    arguments = (function, (inputs,), {}, (reference,), {})
+    inputs, reference, background = drawn(0, 4, 6), drawn(1, 1, 6), drawn(2, 5, 6)
+    units = [np.array([0, 1, 1, 2, -1, 0])]
+    batch = batch_of(function, (inputs,), {}, (reference,), (background,), units)
     for member, module in enumerate(modules):
         weights = 3.0 * module.layer.weight.detach()
+        rises = weights * (inputs - reference)
+        first, second = rises[:, [0, 5]].sum(1) / 2, rises[:, [1, 2]].sum(1) / 2
+        zero = torch.zeros(4)
         expected = {
             "saliency": weights.abs().expand(4, 6),
             "gradient_x_input": weights * inputs,
-            "integrated_gradients": weights * (inputs - reference),
+            "integrated_gradients": rises,
+            "smoothgrad": weights.expand(4, 6),
+            "expected_gradients": weights * (inputs - background.mean(dim=0)),
+            "deeplift": rises,
+            "deeplift_shap": weights * (inputs - background.mean(dim=0)),
+            "occlusion": torch.stack([first, second, second, rises[:, 3], zero, first], dim=1),
         }
+        assert tuple(expected) == tuple(name for name in expected if name in OWN) and len(expected) == len(OWN)
         for method, values in expected.items():
-            assert torch.allclose(METHODS[method].function(*arguments)[0][member, 0], values, atol=1e-6), method
+            found = attribute(method, batch)[0][member, 0]
+            assert torch.allclose(found, values, atol=2e-6), method
 
 
-@pytest.mark.parametrize("internal_batch", [1, 7, 50, 64, 10000])
-def test_internal_batch_changes_no_digit(internal_batch):
-    _, function, inputs, auxiliary, references = two_branches()
-    expected = integrated_gradients(function, inputs, auxiliary, references, {"internal_batch": 512})
-    own = integrated_gradients(function, inputs, auxiliary, references, {"internal_batch": internal_batch})
-    for part, other in zip(own, expected, strict=True):
-        assert torch.allclose(part, other, atol=1e-6, rtol=0)
+@pytest.mark.parametrize("method", OWN)
+@pytest.mark.parametrize("architecture", ["residual", "convolutional", "two_branches", "series"])
+def test_internal_batch_changes_no_digit(architecture, method):
+    if not fits(method, architecture):
+        return
+    _, batch = case(architecture)
+    expected = attribute(method, batch, internal_batch=512, **FEW)
+    for internal_batch in (1, 7, 10_000):
+        own = attribute(method, batch, internal_batch=internal_batch, **FEW)
+        for part, other in zip(own, expected, strict=True):
+            assert torch.allclose(part, other, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("internal_batch", [1, 13, 100, 512])
 def test_internal_batch_bounds_the_rows(monkeypatch, internal_batch):
-    _, function, inputs, auxiliary, references = two_branches()
+    _, batch = case("two_branches")
     seen = []
     forward = TwoBranch.forward
 
@@ -114,59 +208,116 @@ def test_internal_batch_bounds_the_rows(monkeypatch, internal_batch):
         return forward(self, image, vector, **auxiliary)
 
     monkeypatch.setattr(TwoBranch, "forward", watched)
-    integrated_gradients(function, inputs, auxiliary, references, {"internal_batch": internal_batch, "steps": 20})
-    assert max(seen) <= internal_batch
-    assert max(seen) >= min(internal_batch, 20)
+    for method in ("integrated_gradients", "occlusion"):
+        # Occlusion asks for the values of the samples as they are, too.
+        seen.clear()
+        attribute(method, batch, internal_batch=internal_batch, steps=20)
+        assert max(seen) <= max(internal_batch, 5)
+        assert max(seen) >= min(internal_batch, 6)
 
 
-def test_a_sample_does_not_depend_on_its_company():
-    _, function, inputs, auxiliary, references = two_branches()
-    for method in METHODS.values():
-        every = method.function(function, inputs, auxiliary, references, {})
-        for sample in (0, 4):
-            one = slice(sample, sample + 1)
-            alone = method.function(
-                function,
-                tuple(tensor[one] for tensor in inputs),
-                {name: tensor[one] for name, tensor in auxiliary.items()},
-                (references[0][one], references[1]),
-                {},
-            )
-            for part, own in zip(every, alone, strict=True):
-                assert torch.allclose(part[:, :, one], own, atol=1e-6), method.name
+@pytest.mark.parametrize("method", OWN)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_sample_does_not_depend_on_its_company(architecture, method):
+    if not fits(method, architecture):
+        return
+    _, batch = case(architecture)
+    every = attribute(method, batch, **FEW)
+    for rows in (torch.tensor([0]), torch.tensor([4, 3, 1])):
+        part = batch_of(
+            batch.function,
+            tuple(tensor[rows] for tensor in batch.inputs),
+            {name: tensor[rows] for name, tensor in batch.auxiliary.items()},
+            tuple(tensor if len(tensor) == 1 else tensor[rows] for tensor in batch.references),
+            batch.background,
+            masks=[None if mask is None else mask[rows] for mask in batch.masks],
+            keys=[batch.keys[row] for row in rows],
+            sums=batch.sums,
+        )
+        for own, other in zip(attribute(method, part, **FEW), every, strict=True):
+            assert torch.allclose(own, other[:, :, rows], atol=1e-6), method
+
+
+@pytest.mark.parametrize("method", OWN)
+@pytest.mark.parametrize("architecture", ["residual", "convolutional", "two_classes"])
+def test_members_do_not_depend_on_each_other(monkeypatch, architecture, method):
+    """Taken together, in parts of memory's size, or one by one in a loop."""
+    _, batch = case(architecture)
+    expected = attribute(method, batch, **FEW)
+    monkeypatch.setitem(type(batch.function).parts.__globals__["NUMBERS_AT_ONCE"], "cpu", 1)
+    in_parts = attribute(method, batch, **FEW)
+    batch.function.stackable = False
+    for own in (in_parts, attribute(method, batch, **FEW)):
+        for part, other in zip(own, expected, strict=True):
+            assert torch.allclose(part, other, atol=1e-6)
 
 
 def test_the_quadrature_is_exact_for_polynomials():
-    points, weights = quadrature(5, torch.ones(1, dtype=torch.float64))
+    points, weights = quadrature(5, torch.ones(1, dtype=DOUBLE))
     for power in range(10):
         assert float((weights * points**power).sum()) == pytest.approx(1 / (power + 1), abs=1e-14)
 
 
 def test_completeness_on_a_smooth_network():
-    _, function = function_of(lambda: TwoBranch(3), "votes", 3, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(5)
-    inputs = tuple(torch.randn(6, *shape, generator=generator).double() for shape in ((1, 4, 4), (6,)))
-    references = tuple(torch.randn(6, *tensor.shape[1:], generator=generator).double() for tensor in inputs)
+    _, function = function_of(lambda: TwoBranch(3), "votes", 3, dtype=DOUBLE)
+    inputs = tuple(drawn(n, 6, *shape, dtype=DOUBLE) for n, shape in enumerate(((1, 4, 4), (6,))))
+    references = tuple(drawn(2 + n, 6, *tensor.shape[1:], dtype=DOUBLE) for n, tensor in enumerate(inputs))
     auxiliary = {"gate": torch.ones(6, 1).double(), "mask_image": torch.zeros(6, 1, 4, 4, dtype=torch.bool)}
-    attributions = integrated_gradients(function, inputs, auxiliary, references, {"steps": 50})
-    total = sum(part.flatten(3).sum(3) for part in attributions)
-    rise = (function.values(inputs, auxiliary) - function.values(references, auxiliary)).movedim(2, 1)
+    batch = batch_of(function, inputs, auxiliary, references)
+    total = sum(part.flatten(3).sum(3) for part in attribute("integrated_gradients", batch, steps=50))
+    rise = batch.rise()
     assert float((total - rise).abs().max()) < 1e-10
     assert float(rise.abs().min()) > 1e-4
     # One branch at a time, the other held at the sample, is not complete.
     halves = [
-        integrated_gradients(function, inputs, auxiliary, (references[0], inputs[1]), {})[0],
-        integrated_gradients(function, inputs, auxiliary, (inputs[0], references[1]), {})[1],
+        attribute("integrated_gradients", batch_of(function, inputs, auxiliary, ends))[branch]
+        for branch, ends in enumerate([(references[0], inputs[1]), (inputs[0], references[1])])
     ]
     apart = sum(part.flatten(3).sum(3) for part in halves)
     assert float((apart - rise).abs().max()) > 1e-3
 
 
+class Skipping(FeedForward):
+    """Skips a layer whose width is the next one's, which is asked for of whole shapes, rows and all."""
+
+    def forward(self, inputs, **auxiliary):
+        hidden = inputs @ self.layers[0].weight.T
+        after = self.layers[1](torch.relu(hidden))
+        if after.shape == hidden.shape:
+            after = after + hidden
+        return self.layers[2](torch.relu(after - 100))
+
+
+def test_what_depends_on_the_number_of_samples_is_seen_where_the_output_is_constant():
+    """The network's units are dead but far out, so that values and gradients of a probe betray nothing."""
+    _, function = function_of(lambda: Skipping([3, 3, 3, 1], nn.ReLU), dtype=DOUBLE)
+    batch = batch_of(function, (500 * drawn(1, 5, 3, dtype=DOUBLE),))
+    assert float(function.values((drawn(2, 50, 3, dtype=DOUBLE),)).std(dim=1).max()) == 0
+    assert (batch.split.has_front, "depends on the number of samples" in batch.split.remark) == (False, True)
+    assert float(batch.rise().abs().max()) > 10
+    total = attribute("integrated_gradients", batch)[0].sum(dim=3)
+    assert float((total - batch.rise()).abs().max()) < 1e-9
+
+
 def test_the_methods_are_those_with_facts():
-    assert tuple(METHODS) == METHOD_NAMES == ("gradient_x_input", "saliency", "integrated_gradients")
+    assert tuple(METHODS) == METHOD_NAMES
     for name, method in METHODS.items():
         facts = METHOD_FACTS[name]
-        assert (method.needs_reference, method.complete) == (facts.needs_reference, facts.complete)
+        assert (method.complete, method.signed) == (facts.complete, facts.signed)
+        assert (method.needs_reference, method.needs_background) == (
+            facts.compares_with == "reference",
+            facts.compares_with == "background",
+        )
+
+
+@pytest.mark.parametrize("method", [name for name in OWN if METHOD_FACTS[name].compares_with])
+def test_what_a_method_needs_is_asked_for(method):
+    """And what it does not need is not: the other methods do without."""
+    _, batch = case("perceptron")
+    needed = METHOD_FACTS[method].compares_with
+    batch.references = batch.background = None
+    with pytest.raises(ConsilienceError, match=f"a {needed} (for each|of training samples).* is needed"):
+        attribute(method, batch)
 
 
 def test_an_unknown_method_is_refused_with_the_nearest():
@@ -174,19 +325,44 @@ def test_an_unknown_method_is_refused_with_the_nearest():
         method_named("integrated_gradient")
 
 
+@pytest.mark.parametrize("method", ["integrated_gradients", "deeplift", "occlusion"])
 @pytest.mark.parametrize(
     ("references", "message"),
     [
         (None, "a reference for each of 2 branches is needed; given: 0"),
         ((torch.zeros(1, 1, 4, 4),), "for each of 2 branches is needed; given: 1"),
-        ((torch.zeros(1, 1, 4, 4), torch.zeros(1, 5)), r"branch 1 has shape \(1, 5\); expected \(1 or 6, \*\(6,\)\)"),
+        ((torch.zeros(1, 1, 4, 4), torch.zeros(1, 5)), r"branch 1 has shape \(1, 5\); expected \(1 or 5, \*\(6,\)\)"),
         ((torch.zeros(2, 1, 4, 4), torch.zeros(1, 6)), r"branch 0 has shape \(2, 1, 4, 4\)"),
     ],
 )
-def test_references_that_do_not_fit_are_refused(references, message):
-    _, function, inputs, auxiliary, _ = two_branches()
+def test_references_that_do_not_fit_are_refused(method, references, message):
+    _, batch = case("two_branches")
+    batch.references = references
     with pytest.raises(ConsilienceError, match=message):
-        integrated_gradients(function, inputs, auxiliary, references, {})
+        attribute(method, batch)
+
+
+def test_occlusion_without_units_is_refused():
+    _, batch = case("perceptron")
+    batch.sums = None
+    with pytest.raises(ConsilienceError, match="which elements belong to which feature; no units were given"):
+        attribute("occlusion", batch)
+
+
+class Softmax(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, inputs, **auxiliary):
+        return self.layer(inputs).softmax(dim=1)
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_probabilities_in_place_of_logits_are_refused(method):
+    with pytest.raises(ConsilienceError, match="probabilities.*leave out the final softmax"):
+        _, function = function_of(Softmax, "classification", 3)
+        attribute(method, batch_of(function, (drawn(0, 3, 4),), background=(drawn(1, 3, 4),)))
 
 
 @pytest.mark.parametrize(
@@ -194,10 +370,15 @@ def test_references_that_do_not_fit_are_refused(references, message):
     [
         ({"step": 5}, "setting 'step' is not known.*nearest: steps"),
         ({"methods": ["salience"]}, "method 'salience' is not known.*nearest: saliency"),
-        ({"primary": "deeplift"}, "method 'deeplift' is not known"),
+        ({"primary": "deep_lift"}, "method 'deep_lift' is not known.*nearest: deeplift"),
         ({"roles": ["tset"]}, "role 'tset' is not known.*nearest: test"),
         ({"reference": "zeros"}, "reference 'zeros' is not known.*nearest: zero"),
+        ({"class_of": "predicted"}, "attribution.class_of 'predicted' is not known.*nearest: prediction"),
         ({"steps": 0}, "attribution.steps is 0; expected a whole number of at least 1"),
+        ({"draws": 0}, "attribution.draws is 0; expected a whole number of at least 1"),
+        ({"background": 2.5}, "attribution.background is 2.5; expected a whole number of at least 1"),
+        ({"noise": 0}, "attribution.noise is 0; expected a number above 0"),
+        ({"blur": "wide"}, "attribution.blur is 'wide'; expected a number above 0"),
         ({"maximum_samples": 1.5}, "attribution.maximum_samples is 1.5"),
     ],
 )
@@ -209,7 +390,8 @@ def test_settings_are_checked(settings, message):
 def test_settings_have_defaults_and_may_name_the_slices_own_reference():
     filled = complete_settings({"reference": "shuffled", "steps": 7}, ("shuffled",))
     assert (filled["reference"], filled["steps"], filled["primary"]) == ("shuffled", 7, "integrated_gradients")
-    assert methods.DEFAULTS["reference"] == "mean"
+    assert not any(name.startswith("shap_") for name in filled["methods"])
+    assert methods.METHODS.keys() >= set(filled["methods"])
 
 
 def test_names_and_store_need_no_torch():

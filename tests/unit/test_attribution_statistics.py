@@ -104,6 +104,31 @@ def test_one_element_a_feature_takes_the_short_way_to_the_same_sums(units, singl
     np.testing.assert_allclose(sums(tensors).double().numpy(), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_effect_is_spread_evenly_over_the_elements_of_its_feature(dtype):
+    effects = torch.randn(MEMBERS, TARGETS, 5, FEATURES, generator=torch.Generator().manual_seed(0)).double()
+    like = tuple(torch.zeros(5, *shape, dtype=dtype) for shape in SHAPES)
+    parts = UnitSums(UNITS, FEATURES).spread(effects, like)
+    counts = np.bincount(np.concatenate([units[units >= 0] for units in UNITS]))
+    for part, units in zip(parts, UNITS, strict=True):
+        assert part.dtype == dtype
+        for index in np.ndindex(units.shape):
+            owner = units[index]
+            expected = effects[..., owner] / counts[owner] if owner >= 0 else torch.zeros(MEMBERS, TARGETS, 5)
+            assert torch.allclose(part[(..., *index)], expected.to(dtype), atol=1e-12)
+
+
+def test_summing_what_was_spread_gives_the_effects():
+    effects = torch.randn(2, 3, 4, 7, generator=torch.Generator().manual_seed(0)).double()
+    # Features 5 and 6 have no element, so that nothing of theirs arrives.
+    units = [np.array([[0, 0, 1], [2, -1, 3]]), np.array([4, 2])]
+    sums = UnitSums(units, 7)
+    like = (torch.zeros(4, 2, 3, dtype=torch.float64), torch.zeros(4, 2, dtype=torch.float64))
+    again = sums(sums.spread(effects, like))
+    assert torch.allclose(again[..., :5], effects[..., :5], atol=1e-12)
+    assert not again[..., 5:].any()
+
+
 def test_many_samples_keep_their_digits():
     means = SampleMeans(0)
     for _ in range(200):

@@ -71,7 +71,7 @@ def test_the_file_is_laid_out_as_the_contract_says(tmp_path):
     with h5py.File(tmp_path / "a.h5") as file:
         names = []
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        assert set(file.attrs) == {"model", "method", "reference", "task", "roles", "complete"}
+        assert set(file.attrs) == {"model", "method", "reference", "task", "roles", "complete", "remarks"}
         assert file["all/magnitude"].dtype == np.float32
         assert file["all/magnitude"].compression == "gzip"
     statistics = [f"{group}/{name}" for group in ("all", "own_class") for name in store.STATISTICS]

@@ -83,6 +83,8 @@ class HiddenLayer(nn.Module):
         super().__init__()
         self.linear = nn.Linear(width, outputs, bias=not batchnorm)
         self.normalization = nn.BatchNorm1d(outputs) if batchnorm else nn.Identity()
+        # A module rather than a function, so that hooks, of shap's explainers say, find it.
+        self.activation = nn.ReLU()
         self.dropout = Dropout(dropout, (outputs,)) if dropout else nn.Identity()
         self.skip = None
         if residual:
@@ -90,7 +92,7 @@ class HiddenLayer(nn.Module):
 
     def forward(self, activations: Tensor) -> Tensor:
         """Map (samples, width) to (samples, outputs)."""
-        hidden = self.dropout(torch.relu(self.normalization(self.linear(activations))))
+        hidden = self.dropout(self.activation(self.normalization(self.linear(activations))))
         return hidden if self.skip is None else hidden + self.skip(activations)
 
 

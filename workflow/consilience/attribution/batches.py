@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,14 @@ import numpy as np
 import torch
 
 from consilience.attribution.function import EnsembleFunction, Tensors
-from consilience.attribution.methods import Method, check_references
+from consilience.attribution.methods import Method
 from consilience.attribution.references import ReferenceSource
+from consilience.attribution.split import Split
+from consilience.attribution.statistics import UnitSums
 from consilience.dataset import Dataset
+from consilience.errors import ConsilienceError
 from consilience.scaling import Scaling, scaled_inputs
+from consilience.training.members import stable_seed
 
 # Numbers in a gradient of all members and targets over a batch of samples: bounds memory, changes no result.
 GRADIENT_NUMBERS = 2**23
@@ -24,15 +28,28 @@ GRADIENT_NUMBERS = 2**23
 class Batch:
     """Some samples: what a method is given, and what methods share.
 
-    `inputs` and `references` are scaled, a tensor (samples, *shape) a branch; `masks` bool of the same shape, true
-    where absent, None for a branch without.
+    `inputs` and `references` are scaled, a tensor (samples, *shape) a branch, references (1, *shape) where all samples
+    share one; `masks` bool (samples, *shape), true where absent, None for a branch without. `background` are training
+    samples (rows, *shape), `deviations` the sd of each branch in scaled units, for noise. `keys` (samples,) seed each
+    sample's random numbers, so that its company changes nothing. `sums` knows which element belongs to which feature.
     """
 
     function: EnsembleFunction
     inputs: Tensors
-    auxiliary: dict[str, torch.Tensor]
-    masks: list[torch.Tensor | None]
-    references: Tensors | None
+    auxiliary: dict[str, torch.Tensor] = field(default_factory=dict)
+    masks: Sequence[torch.Tensor | None] = ()
+    references: Tensors | None = None
+    background: Tensors | None = None
+    deviations: Sequence[float] = ()
+    keys: Sequence[int] = ()
+    sums: UnitSums | None = None
+    split: Split | None = None
+
+    def __post_init__(self) -> None:
+        """Take the network apart where nobody has yet."""
+        self.masks = self.masks or [None] * len(self.inputs)
+        if self.split is None:
+            self.split = Split(self.function, self.inputs, self.auxiliary)
 
     @cached_property
     def values_and_gradients(self) -> tuple[torch.Tensor, Tensors]:
@@ -40,11 +57,49 @@ class Batch:
         values, gradients = self.function.gradients(self.inputs, self.auxiliary)
         return values, self.hide(gradients)
 
+    def rise(self, background: bool = False) -> torch.Tensor:
+        """Return F(x) less F(reference), or less the mean F of the background, float64 (members, targets, samples)."""
+        base = self._background_values if background else self._reference_values
+        return (self.values_and_gradients[0] - base).movedim(2, 1)
+
     @cached_property
-    def rise(self) -> torch.Tensor:
-        """F(x) - F(reference), float64 (members, targets, samples)."""
-        reference = self.function.values(self.references, self.auxiliary)
-        return (self.values_and_gradients[0] - reference).movedim(2, 1)
+    def _reference_values(self) -> torch.Tensor:
+        return self._values_of(self.checked_references())
+
+    @cached_property
+    def _background_values(self) -> torch.Tensor:
+        """The mean of F over the background, float64 (members, samples or 1, targets)."""
+        if not self.auxiliary:
+            return self.function.values(self.background).mean(dim=1, keepdim=True)
+        return torch.stack([self._values_of(one) for one in self.each_background()]).mean(dim=0)
+
+    def _values_of(self, references: Tensors) -> torch.Tensor:
+        whole = tuple(part.expand_as(tensor).contiguous() for part, tensor in zip(references, self.inputs, strict=True))
+        return self.function.values(whole, self.auxiliary)
+
+    def checked_references(self) -> Tensors:
+        """Return the references; refuses another number of branches, and another shape."""
+        return check_references(self.inputs, self.references)
+
+    @property
+    def background_rows(self) -> int:
+        """The number of background samples; refuses none."""
+        if self.background is None:
+            raise ConsilienceError("a background of training samples is needed; none was given")
+        return len(self.background[0])
+
+    def each_background(self) -> Iterator[Tensors]:
+        """Yield the background one by one as references (samples or 1, *shape); what is masked is the sample's own."""
+        for row in range(self.background_rows):
+            one = check_references(self.inputs, tuple(part[row : row + 1] for part in self.background))
+            yield self.keep_masked(one)
+
+    def keep_masked(self, others: Tensors) -> Tensors:
+        """Give `others` (samples or 1, *shape) the samples' own values where masked: the absent moves nothing."""
+        return tuple(
+            other if mask is None else torch.where(mask, tensor, other)
+            for other, mask, tensor in zip(others, self.masks, self.inputs, strict=True)
+        )
 
     def hide(self, tensors: Tensors) -> Tensors:
         """Make masked elements exactly 0, in place."""
@@ -53,52 +108,76 @@ class Batch:
                 tensor.masked_fill_(mask, 0)
         return tensors
 
+    def empty(self) -> Tensors:
+        """Return room for attributions, (members, targets, samples, *shape) a branch."""
+        shape = (self.function.members, self.function.targets)
+        return tuple(tensor.new_empty((*shape, *tensor.shape)) for tensor in self.inputs)
+
+    def splits(self) -> Iterator[tuple[slice, Split]]:
+        """Yield members that are computed together, with their networks taken apart."""
+        for members in self.function.parts(self.inputs, self.auxiliary):
+            yield members, self.split.of(self.function.part(members))
+
     def attribute(self, method: Method, settings: Mapping[str, Any]) -> Tensors:
         """Return a method's attributions, (members, targets, samples, *shape) a branch; 0 where masked."""
-        return self.hide(method.function(_Remembering(self), self.inputs, self.auxiliary, self.references, settings))
+        return self.hide(method.function(self, settings))
 
 
-class _Remembering:
-    """The ensemble's function for methods, which computes the gradients at the samples themselves only once."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._batch.function, name)
-
-    def gradients(self, inputs: Tensors, auxiliary: dict[str, torch.Tensor], reduce: Any = None) -> Any:
-        if inputs is self._batch.inputs and reduce is None:
-            return self._batch.values_and_gradients
-        return self._batch.function.gradients(inputs, auxiliary, reduce)
+def check_references(inputs: Tensors, references: Tensors | None) -> Tensors:
+    """Return the references, one a branch; refuses another number of branches, and another shape."""
+    if references is None or len(references) != len(inputs):
+        raise ConsilienceError(
+            f"a reference for each of {len(inputs)} branches is needed; given: {len(references or ())}"
+        )
+    for branch, (tensor, reference) in enumerate(zip(inputs, references, strict=True)):
+        if reference.shape[1:] != tensor.shape[1:] or len(reference) not in (1, len(tensor)):
+            raise ConsilienceError(
+                f"the reference of branch {branch} has shape {tuple(reference.shape)}; expected "
+                f"(1 or {len(tensor)}, *{tuple(tensor.shape[1:])})"
+            )
+    return references
 
 
 @dataclass
 class BatchReader:
-    """Reads samples in batches, scaled, with their masks and references, onto the device."""
+    """Reads samples in batches, scaled, with all that methods need of them, onto the device.
+
+    `source` gives references and `background` is an array (rows, *shape) a branch, both scaled, None where no method
+    needs them. `seed` makes the samples' keys.
+    """
 
     dataset: Dataset
     scalings: Mapping[str, Scaling]
     function: EnsembleFunction
     source: ReferenceSource | None
+    background: Sequence[np.ndarray] | None
     settings: Mapping[str, Any]
+    seed: int
     device: str
+    _split: Split | None = None
 
     def read(self, rows: np.ndarray) -> Batch:
         """Read the samples at `rows`."""
         arrays, auxiliary = scaled_inputs(self.dataset, self.scalings, rows)
         inputs = tuple(self._tensor(array) for array in arrays)
         tensors = {name: self._tensor(array) for name, array in auxiliary.items()}
-        masks = [tensors.get(f"mask_{name}") for name in self.dataset.branches]
-        references = None
+        if self._split is None:
+            self._split = Split(self.function, inputs, tensors)
+        batch = Batch(
+            self.function,
+            inputs,
+            tensors,
+            masks=[tensors.get(f"mask_{name}") for name in self.dataset.branches],
+            background=self._background,
+            deviations=self._deviations,
+            keys=[stable_seed(self.seed, name) for name in self.dataset.samples["id"].astype(str).iloc[rows]],
+            sums=self.sums,
+            split=self._split,
+        )
         if self.source:
             references = check_references(inputs, tuple(self._tensor(array) for array in self.source(rows)))
-            # An absent element stays absent along the path: it moves nothing and gets nothing.
-            references = tuple(
-                reference if mask is None else torch.where(mask, tensor, reference)
-                for reference, mask, tensor in zip(references, masks, inputs, strict=True)
-            )
-        return Batch(self.function, inputs, tensors, masks, references)
+            batch.references = batch.keep_masked(references)
+        return batch
 
     def batches(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Cut `rows` into batches whose gradients fit in memory, of `internal_batch` rows at most."""
@@ -107,6 +186,22 @@ class BatchReader:
         size = max(1, min(fitting, self.settings["internal_batch"]))
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
+
+    @cached_property
+    def sums(self) -> UnitSums:
+        """The sums over the elements of every feature."""
+        units = [branch.units for branch in self.dataset.branches.values()]
+        return UnitSums(units, len(self.dataset.features), self.device)
+
+    @cached_property
+    def _background(self) -> Tensors | None:
+        return None if self.background is None else tuple(self._tensor(array) for array in self.background)
+
+    @cached_property
+    def _deviations(self) -> list[float]:
+        """The sd of each branch in scaled units: the root mean square over its elements."""
+        parts = (self.scalings[name] for name in self.dataset.branches)
+        return [float(np.sqrt(np.mean((part.spread / part.scale) ** 2))) for part in parts]
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

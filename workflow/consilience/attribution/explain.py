@@ -16,9 +16,10 @@ from consilience.attribution.batches import BatchReader
 from consilience.attribution.function import EnsembleFunction, Tensors, target_map
 from consilience.attribution.methods import Method, method_named
 from consilience.attribution.names import complete_settings
-from consilience.attribution.references import OwnReference, reference_source
+from consilience.attribution.references import OwnReference, background, reference_source
+from consilience.attribution.remarks import remarks
 from consilience.attribution.selection import check_split, explained_rows, showcase_rows
-from consilience.attribution.statistics import Direction, Magnitude, UnitSums, combine
+from consilience.attribution.statistics import Direction, Magnitude, combine
 from consilience.attribution.store import Attributions
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
@@ -54,18 +55,16 @@ def explain_model(
     """
     settings = complete_settings(settings, tuple(references or {}))
     chosen = [method_named(name) for name in methods]
-    _check_ensemble(dataset, ensemble)
+    check_ensemble(dataset, ensemble)
     check_split(dataset, split)
     rows = explained_rows(split, settings["roles"], settings["maximum_samples"], seed)
     labels = None if dataset.task == "regression" else np.asarray(dataset.labels)
     _check_classes(dataset, labels, rows)
-    source = None
-    if any(method.needs_reference for method in chosen):
-        training = np.flatnonzero(split["role"] == "train")
-        source = reference_source(settings["reference"], dataset, ensemble.scalings, training, references, seed)
-    function = ensemble_function(ensemble, module, device)
-    reader = BatchReader(dataset, ensemble.scalings, function, source, settings, device)
-    gathered = _gather(reader, chosen, rows, labels, progress)
+    reader = batch_reader(dataset, split, ensemble, module, chosen, settings, seed, device, references)
+    few = reader.read(rows[:3])
+    said = remarks(reader.function, few.inputs, few.auxiliary)
+    own = labels if settings["class_of"] == "label" else predicted_classes(reader, rows, labels)
+    gathered = _gather(reader, chosen, rows, own, progress)
     shown = showcase_rows(split, labels, settings["showcase"], seed)
     maps = _showcase(reader, chosen, shown) if len(shown) else {}
     ids = dataset.samples["id"].astype(str).to_numpy()
@@ -73,7 +72,7 @@ def explain_model(
         method.name: Attributions(
             model=ensemble.model,
             method=method.name,
-            reference=settings["reference"] if method.needs_reference else "",
+            reference=compared_with(method, settings),
             features=dataset.features[["name", "branch"]],
             targets=list(dataset.targets),
             members=pd.DataFrame([asdict(member) for member in ensemble.members]),
@@ -82,10 +81,46 @@ def explain_model(
             roles=list(settings["roles"]),
             task=dataset.task,
             complete=method.complete,
+            remarks=said,
             **gathered[method.name],
         )
         for method in chosen
     }
+
+
+def batch_reader(
+    dataset: Dataset,
+    split: pd.DataFrame,
+    ensemble: Ensemble,
+    module: torch.nn.Module,
+    methods: Sequence[Method],
+    settings: Mapping[str, Any],
+    seed: int,
+    device: str = "cpu",
+    references: Mapping[str, OwnReference] | None = None,
+) -> BatchReader:
+    """Return a reader of batches that hold what `methods` need; `settings` is complete (`complete_settings`)."""
+    training = np.flatnonzero(split["role"] == "train")
+    source = others = None
+    if any(method.needs_reference for method in methods):
+        name, blur = settings["reference"], settings["blur"]
+        source = reference_source(name, dataset, ensemble.scalings, training, references, seed, blur)
+    if any(method.needs_background for method in methods):
+        others = background(dataset, ensemble.scalings, training, settings["background"], seed)
+    function = ensemble_function(ensemble, module, device)
+    return BatchReader(dataset, ensemble.scalings, function, source, others, settings, seed, device)
+
+
+def predicted_classes(reader: BatchReader, rows: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
+    """Return `labels` (samples,) with the ensemble's predictions at `rows`: the class with the largest mean F."""
+    if labels is None:
+        return None
+    predicted = labels.copy()
+    for part in reader.batches(rows):
+        batch = reader.read(part)
+        values = reader.function.values(batch.inputs, batch.auxiliary).mean(dim=0).cpu().numpy()
+        predicted[part] = values.argmax(axis=1) if values.shape[1] > 1 else values[:, 0] > 0
+    return predicted
 
 
 def _gather(
@@ -93,7 +128,7 @@ def _gather(
 ) -> dict[str, dict[str, Any]]:
     """Return by method `all`, `own_class`, `gap` and `scale`, as in `Attributions`."""
     dataset, scalings = reader.dataset, reader.scalings
-    sums = UnitSums([branch.units for branch in dataset.branches.values()], len(dataset.features), reader.device)
+    sums = reader.sums
     rises = [
         np.broadcast_to(scalings[name].spread / scalings[name].scale, branch.shape)
         for name, branch in dataset.branches.items()
@@ -110,9 +145,16 @@ def _gather(
                 attributions = batch.attribute(method, reader.settings)
                 magnitudes[method.name].add(attributions, own)
                 if method.complete:
-                    gaps[method.name].append(_gap(attributions, batch.rise))
+                    gaps[method.name].append(_gap(attributions, batch.rise(method.needs_background)))
             bar.update(len(part))
     return {name: _statistics(magnitude, direction) | _joined(gaps[name]) for name, magnitude in magnitudes.items()}
+
+
+def compared_with(method: Method, settings: Mapping[str, Any]) -> str:
+    """Say what a method compares samples with; empty for nothing."""
+    if method.needs_background:
+        return f"{settings['background']} training samples"
+    return settings["reference"] if method.needs_reference else ""
 
 
 def _gap(attributions: Tensors, rise: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +195,8 @@ def _showcase(reader: BatchReader, methods: Sequence[Method], rows: np.ndarray) 
     }
 
 
-def _check_ensemble(dataset: Dataset, ensemble: Ensemble) -> None:
+def check_ensemble(dataset: Dataset, ensemble: Ensemble) -> None:
+    """Refuse an ensemble of another task, other branches or other features than the dataset's."""
     context = context_of(dataset)
     parts = {
         "task": (ensemble.task, dataset.task),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from copy import copy, deepcopy
+from functools import partial
+from typing import Any
 
 import torch
 from torch.func import functional_call, vmap
@@ -12,9 +15,10 @@ from consilience.errors import ConsilienceError, nearest
 
 Tensors = tuple[torch.Tensor, ...]
 Reduction = Callable[[Tensors], Tensors]
+Network = Callable[..., torch.Tensor]
 
 # Numbers held at once for the members computed together: what stays in a CPU's reach, and a gigabyte of a GPU.
-NUMBERS_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}
+NUMBERS_AT_ONCE = {"cpu": 2**23, "cuda": 2**28}
 
 
 def target_map(
@@ -55,6 +59,7 @@ class EnsembleFunction:
             raise ConsilienceError(
                 f"attribution needs a network in eval mode; in train mode: {', '.join(training[:3])}"
             )
+        _check_normalization(module)
         _check_states(module, states)
         self.module = module
         self.states = {name: tensor.detach() for name, tensor in states.items()}
@@ -63,6 +68,10 @@ class EnsembleFunction:
         self.target_map = target_map.to(device, torch.float64)
         self.offset = offset.to(device, torch.float64)
         self.stackable = bool(getattr(module, "stackable", False))
+        # A part that is used under two names is given its tensors once: torch would put them back wrongly.
+        parts = dict(module.named_modules())
+        self._names = [name for name in self.states if name.rpartition(".")[0] in parts]
+        self._attending = any(isinstance(part, torch.nn.MultiheadAttention) for part in module.modules())
         self._recurrent = any(isinstance(part, torch.nn.RNNBase) for part in module.modules())
         self._numbers = 0
 
@@ -71,40 +80,95 @@ class EnsembleFunction:
         """The number of targets."""
         return len(self.target_map)
 
+    def part(self, members: slice) -> EnsembleFunction:
+        """Return the function of some of the members."""
+        other = copy(self)
+        other.states = {name: tensor[members] for name, tensor in self.states.items()}
+        other.members = len(next(iter(other.states.values())))
+        return other
+
+    def member_module(self, member: int) -> torch.nn.Module:
+        """Return a copy of the network with one member's weights, in eval mode."""
+        module = deepcopy(self.module)
+        module.load_state_dict({name: tensor[member] for name, tensor in self.states.items()})
+        return module
+
+    def parts(self, inputs: Tensors, auxiliary: Mapping[str, torch.Tensor], rows: int = 0) -> Iterator[slice]:
+        """Yield the members to compute together: one without stacking, else as many as memory is meant to hold.
+
+        `rows` is how many rows a network is given at once, those of `inputs` where 0.
+        """
+        samples = len(inputs[0])
+        if any(len(tensor) != samples for tensor in (*inputs, *auxiliary.values())):
+            counts = [len(tensor) for tensor in (*inputs, *auxiliary.values())]
+            raise ConsilienceError(f"inputs and auxiliary tensors must hold the same samples; they hold {counts}")
+        size = 1
+        if self.stackable:
+            limit = NUMBERS_AT_ONCE.get(inputs[0].device.type, NUMBERS_AT_ONCE["cpu"])
+            size = max(1, limit // max(1, (rows or samples) * self.numbers(inputs, auxiliary)))
+        for start in range(0, self.members, size):
+            yield slice(start, min(start + size, self.members))
+
+    def apply(self, through: Callable[..., Any], stacked: Tensors) -> Any:
+        """Call `through(network, *own)` for every member, and return the tensors it gives with members in front.
+
+        `network(*inputs, **auxiliary)` gives a member's raw outputs; `own` is the member's share of `stacked`, tensors
+        (members, ...).
+        """
+        # cuDNN's recurrent layers have no backward pass in eval mode.
+        plain = self._recurrent and stacked[0].is_cuda
+        with (
+            torch.backends.cudnn.flags(enabled=False) if plain else nullcontext(),
+            _differentiable_attention() if self._attending else nullcontext(),
+        ):
+            if self.stackable:
+                return vmap(lambda state, *own: through(partial(self._call, state), *own))(self.states, *stacked)
+            results = []
+            for member in range(self.members):
+                state = {name: tensor[member] for name, tensor in self.states.items()}
+                results.append(through(partial(self._call, state), *(tensor[member] for tensor in stacked)))
+            if isinstance(results[0], torch.Tensor):
+                return torch.stack(results)
+            return tuple(torch.stack(tensors) for tensors in zip(*results, strict=True))
+
     @torch.no_grad()
-    def values(self, inputs: Tensors, auxiliary: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+    def values(self, inputs: Tensors, auxiliary: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Return F, float64 (members, samples, targets)."""
-        chunks = self._chunks(inputs, auxiliary or {})
-        outputs = [self._outputs(chunk, self._expand(inputs, chunk), auxiliary or {}) for chunk in chunks]
-        return self._values(torch.cat(outputs))
+        auxiliary = auxiliary or {}
+        values = [
+            self.part(members)._outputs(self._expand(inputs, members), auxiliary, members.start)
+            for members in self.parts(inputs, auxiliary)
+        ]
+        return self.targets_of(torch.cat(values))
 
     def gradients(
-        self, inputs: Tensors, auxiliary: dict[str, torch.Tensor] | None = None, reduce: Reduction | None = None
+        self, inputs: Tensors, auxiliary: Mapping[str, torch.Tensor] | None = None
     ) -> tuple[torch.Tensor, Tensors]:
         """Return F, float64 (members, samples, targets), and dF/dinputs, a tensor (members, targets, samples, *shape).
 
-        One forward pass serves all targets. `reduce`, where given, maps the gradients of some members and one target
-        (a tensor (members, samples, *shape) a branch) to what is kept of them, (members, n, *shape), so that a path's
-        gradients need not be held.
+        One forward pass serves all targets.
         """
         auxiliary = auxiliary or {}
         values, results = [], ()
-        for chunk in self._chunks(inputs, auxiliary):
-            leaves = tuple(tensor.requires_grad_() for tensor in self._expand(inputs, chunk))
+        for members in self.parts(inputs, auxiliary):
+            leaves = tuple(tensor.requires_grad_() for tensor in self._expand(inputs, members))
             with torch.enable_grad():
-                outputs = self._outputs(chunk, leaves, auxiliary)
+                outputs = self.part(members)._outputs(leaves, auxiliary, members.start)
             if not outputs.requires_grad:
                 raise ConsilienceError("the network's output does not depend on its inputs in a differentiable way")
-            values.append(self._values(outputs.detach()))
+            values.append(self.targets_of(outputs.detach()))
             for target in range(self.targets):
-                kept = self._pull(outputs, leaves, target)
-                kept = reduce(kept) if reduce else kept
+                kept = self.pull(outputs, leaves, target)
                 results = results or tuple(self._empty(tensor) for tensor in kept)
                 for result, tensor in zip(results, kept, strict=True):
-                    result[chunk, target] = tensor
+                    result[members, target] = tensor
         return torch.cat(values), results
 
-    def _pull(self, outputs: torch.Tensor, leaves: Tensors, target: int) -> Tensors:
+    def targets_of(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return F, float64 (..., targets), of raw outputs (..., outputs)."""
+        return outputs.double() @ self.target_map.T + self.offset
+
+    def pull(self, outputs: torch.Tensor, leaves: Tensors, target: int) -> Tensors:
         """Return the gradients of the sum over samples of one target, which are those of every sample."""
         cotangent = self.target_map[target].to(outputs.dtype).expand_as(outputs)
         return torch.autograd.grad(
@@ -120,54 +184,43 @@ class EnsembleFunction:
         return kept.new_empty((self.members, self.targets, *kept.shape[1:]))
 
     @staticmethod
-    def _expand(inputs: Tensors, chunk: slice) -> Tensors:
-        return tuple(tensor.expand(chunk.stop - chunk.start, *tensor.shape).detach() for tensor in inputs)
+    def _expand(inputs: Tensors, members: slice) -> Tensors:
+        return tuple(tensor.expand(members.stop - members.start, *tensor.shape).detach() for tensor in inputs)
 
-    def _outputs(self, chunk: slice, inputs: Tensors, auxiliary: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the raw outputs (members, samples, outputs) of the members in `chunk`; inputs carry their axis."""
-        states = {name: tensor[chunk] for name, tensor in self.states.items()}
-        # cuDNN's recurrent layers have no backward pass in eval mode.
-        plain = self._recurrent and inputs[0].is_cuda
-        with torch.backends.cudnn.flags(enabled=False) if plain else nullcontext():
-            if self.stackable:
-                outputs = vmap(self._call, in_dims=(0, 0, None))(states, inputs, auxiliary)
-            else:
-                state = {name: tensor[0] for name, tensor in states.items()}
-                outputs = self._call(state, tuple(tensor[0] for tensor in inputs), auxiliary)[None]
-        _check_outputs(outputs.detach(), chunk, len(inputs[0][0]), self.target_map.shape[1])
+    def _outputs(self, inputs: Tensors, auxiliary: Mapping[str, torch.Tensor], first: int) -> torch.Tensor:
+        """Return the raw outputs (members, samples, outputs); inputs carry the members' axis."""
+        outputs = self.apply(lambda network, *own: network(*own, **auxiliary), inputs)
+        _check_outputs(outputs.detach(), first, inputs[0].shape[1], self.target_map.shape[1])
         return outputs
 
-    def _call(
-        self, state: dict[str, torch.Tensor], inputs: Tensors, auxiliary: dict[str, torch.Tensor]
-    ) -> torch.Tensor:
-        return functional_call(self.module, state, inputs, auxiliary)
+    def _call(self, state: dict[str, torch.Tensor], *inputs: torch.Tensor, **auxiliary: torch.Tensor) -> torch.Tensor:
+        own = {name: state[name] for name in self._names}
+        return functional_call(self.module, own, inputs, auxiliary, tie_weights=False)
 
-    def _values(self, outputs: torch.Tensor) -> torch.Tensor:
-        return outputs.double() @ self.target_map.T + self.offset
-
-    def _chunks(self, inputs: Tensors, auxiliary: dict[str, torch.Tensor]) -> Iterator[slice]:
-        """Yield the members to compute together: one without stacking, else as many as memory is meant to hold."""
-        samples = len(inputs[0])
-        if any(len(tensor) != samples for tensor in (*inputs, *auxiliary.values())):
-            counts = [len(tensor) for tensor in (*inputs, *auxiliary.values())]
-            raise ConsilienceError(f"inputs and auxiliary tensors must hold the same samples; they hold {counts}")
-        size = 1
-        if self.stackable:
-            self._numbers = self._numbers or self._count_numbers(inputs, auxiliary)
-            limit = NUMBERS_AT_ONCE.get(inputs[0].device.type, NUMBERS_AT_ONCE["cpu"])
-            size = max(1, limit // max(1, samples * self._numbers))
-        for start in range(0, self.members, size):
-            yield slice(start, min(start + size, self.members))
+    def numbers(self, inputs: Tensors, auxiliary: Mapping[str, torch.Tensor]) -> int:
+        """Return the numbers that one sample takes in one member: its inputs and the outputs of all layers."""
+        self._numbers = self._numbers or self._count_numbers(inputs, auxiliary)
+        return self._numbers
 
     @torch.no_grad()
-    def _count_numbers(self, inputs: Tensors, auxiliary: dict[str, torch.Tensor]) -> int:
-        """Count the numbers that one sample takes in one member: its inputs and the outputs of all layers."""
+    def _count_numbers(self, inputs: Tensors, auxiliary: Mapping[str, torch.Tensor]) -> int:
         counts = [tensor[0].numel() for tensor in inputs]
         with _watched(self.module, lambda output: counts.append(output.numel())):
             state = {name: tensor[0] for name, tensor in self.states.items()}
             one = {name: tensor[:1] for name, tensor in auxiliary.items()}
-            self._call(state, tuple(tensor[:1] for tensor in inputs), one)
+            self._call(state, *(tensor[:1] for tensor in inputs), **one)
         return sum(counts)
+
+
+@contextmanager
+def _differentiable_attention() -> Iterator[None]:
+    """Keep torch from attention's fast path, which has no derivative; under vmap it does not see that one is needed."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 @contextmanager
@@ -186,6 +239,15 @@ def _watched(module: torch.nn.Module, see: Callable[[torch.Tensor], None]) -> It
             handle.remove()
 
 
+def _check_normalization(module: torch.nn.Module) -> None:
+    for name, part in module.named_modules():
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
+            raise ConsilienceError(
+                f"attribution needs samples that do not influence each other; {name} has no running statistics "
+                "(track_running_stats=False) and normalizes by the batch at hand"
+            )
+
+
 def _check_states(module: torch.nn.Module, states: dict[str, torch.Tensor]) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     for name in sorted(expected.keys() - states.keys()):
@@ -202,7 +264,7 @@ def _check_states(module: torch.nn.Module, states: dict[str, torch.Tensor]) -> N
             )
 
 
-def _check_outputs(outputs: torch.Tensor, chunk: slice, samples: int, expected: int) -> None:
+def _check_outputs(outputs: torch.Tensor, first: int, samples: int, expected: int) -> None:
     """Refuse outputs of another shape, values that are not finite, and probabilities in place of logits."""
     if tuple(outputs.shape[1:]) != (samples, expected):
         raise ConsilienceError(
@@ -211,7 +273,7 @@ def _check_outputs(outputs: torch.Tensor, chunk: slice, samples: int, expected: 
         )
     finite = outputs.isfinite().flatten(1).all(dim=1)
     if not finite.all():
-        member = chunk.start + int((~finite).nonzero()[0])
+        member = first + int((~finite).nonzero()[0])
         raise ConsilienceError(f"member {member} gives outputs that are not finite; did its training diverge?")
     if expected > 1 and samples:
         inside = bool(((outputs >= 0) & (outputs <= 1)).all())

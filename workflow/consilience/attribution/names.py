@@ -14,36 +14,53 @@ from consilience.errors import ConsilienceError, nearest
 class MethodFacts:
     """What is known of a method without running it.
 
-    `needs_reference`: it compares the input with another; `complete`: it promises that the attributions of a sample
-    sum to F(x) - F(reference), so that its gap is always reported.
+    `compares_with`: nothing (empty), a `reference`, or a `background` of training samples. `complete`: it promises that
+    the attributions of a sample sum to F(x) less F(reference), or less the background's mean F, so that its gap is
+    always reported. `signed`: the sign of an attribution says which way the prediction moves.
     """
 
-    needs_reference: bool
-    complete: bool
+    compares_with: str = ""
+    complete: bool = False
+    signed: bool = True
 
 
 METHOD_FACTS: Mapping[str, MethodFacts] = MappingProxyType(
     {
-        "gradient_x_input": MethodFacts(needs_reference=False, complete=False),
-        "saliency": MethodFacts(needs_reference=False, complete=False),
-        "integrated_gradients": MethodFacts(needs_reference=True, complete=True),
+        "gradient_x_input": MethodFacts(),
+        "saliency": MethodFacts(signed=False),
+        "integrated_gradients": MethodFacts("reference", complete=True),
+        "smoothgrad": MethodFacts(),
+        "expected_gradients": MethodFacts("background", complete=True),
+        "deeplift": MethodFacts("reference", complete=True),
+        "deeplift_shap": MethodFacts("background", complete=True),
+        "occlusion": MethodFacts("reference"),
+        "shap_deep_explainer": MethodFacts("background", complete=True),
+        "shap_gradient_explainer": MethodFacts("background", complete=True),
     }
 )
 METHOD_NAMES = tuple(METHOD_FACTS)
-REFERENCE_NAMES = ("mean", "zero")
+REFERENCE_NAMES = ("mean", "zero", "blurred", "sample")
 ROLES = ("train", "validation", "test")
+CLASS_OF = ("label", "prediction")
 DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
         "primary": "integrated_gradients",
-        "methods": METHOD_NAMES,
+        "methods": ("gradient_x_input", "saliency", "integrated_gradients"),
         "roles": ROLES,
         "maximum_samples": 2000,
         "showcase": 8,
+        "class_of": "label",
         "reference": "mean",
+        "background": 50,
+        "blur": 0.1,
         "steps": 50,
+        "draws": 25,
+        "noise": 0.15,
         "internal_batch": 512,
     }
 )
+
+COUNTS = {"maximum_samples": 1, "showcase": 0, "background": 1, "steps": 1, "draws": 1, "internal_batch": 1}
 
 
 def check_name(kind: str, name: str, known: tuple[str, ...]) -> None:
@@ -65,7 +82,11 @@ def complete_settings(settings: Mapping[str, Any], references: tuple[str, ...] =
     for role in filled["roles"]:
         check_name("attribution role", role, ROLES)
     check_name("attribution reference", filled["reference"], (*REFERENCE_NAMES, *references))
-    for key, least in {"maximum_samples": 1, "showcase": 0, "steps": 1, "internal_batch": 1}.items():
+    check_name("attribution.class_of", filled["class_of"], CLASS_OF)
+    for key in ("blur", "noise"):
+        if not isinstance(filled[key], int | float) or not filled[key] > 0:
+            raise ConsilienceError(f"attribution.{key} is {filled[key]!r}; expected a number above 0")
+    for key, least in COUNTS.items():
         if not isinstance(filled[key], int) or filled[key] < least:
             raise ConsilienceError(f"attribution.{key} is {filled[key]!r}; expected a whole number of at least {least}")
     return filled

@@ -19,6 +19,7 @@ class UnitSums:
 
     def __init__(self, units: Sequence[np.ndarray], features: int, device: torch.device | str = "cpu") -> None:
         flat = np.concatenate([np.asarray(part).ravel() for part in units]).astype(np.int64)
+        self.by_branch = tuple(torch.as_tensor(np.asarray(part).astype(np.int64), device=device) for part in units)
         self.dimensions = [np.asarray(part).ndim for part in units]
         self.features = features
         elements = np.flatnonzero(flat >= 0)
@@ -40,6 +41,17 @@ class UnitSums:
         chosen = joined.index_select(-1, self.elements).double()
         sums = chosen.new_zeros((*joined.shape[:-1], self.features))
         return sums.index_add_(-1, self.own, chosen)
+
+    def spread(self, effects: torch.Tensor, like: Tensors) -> Tensors:
+        """Divide effects (..., features) evenly over the elements: tensors (..., *shape), one a branch."""
+        counts = torch.bincount(torch.cat([part[part >= 0] for part in self.by_branch]), minlength=self.features)
+        shares = effects / counts
+        parts = []
+        for units, tensor in zip(self.by_branch, like, strict=True):
+            flat = units.flatten()
+            part = torch.where(flat >= 0, shares[..., flat.clamp(min=0)], 0)
+            parts.append(part.reshape(*effects.shape[:-1], *units.shape).to(tensor))
+        return tuple(parts)
 
 
 class SampleMeans:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ class Attributions:
     `own_class` the same over each target's own class (None for a regression). `gap` and `scale`, float32 (members,
     targets, samples), are |sum of attributions - (F(x) - F(reference))| and |F(x) - F(reference)|, None where the
     method promises no completeness. `showcase` holds the ids under `samples` and maps (members, targets, showcase,
-    *shape) under each branch's name.
+    *shape) under each branch's name. `remarks` are what a reader should know of the network, a sentence each.
     """
 
     model: str
@@ -45,6 +45,7 @@ class Attributions:
     roles: list[str]
     task: str
     complete: bool
+    remarks: list[str] = field(default_factory=list)
 
     def check(self, path: str | Path) -> None:
         """Refuse parts that disagree in shape, and values that are not finite."""
@@ -75,6 +76,7 @@ def write(path: str | Path, attributions: Attributions) -> None:
             file.attrs[key] = getattr(attributions, key)
         file.attrs["roles"] = list(attributions.roles)
         file.attrs["complete"] = bool(attributions.complete)
+        file.attrs["remarks"] = "\n".join(attributions.remarks)
         for column in ("name", "branch"):
             write_strings(file.require_group("features"), column, attributions.features[column])
         write_strings(file, "targets", attributions.targets)
@@ -122,6 +124,7 @@ def read(path: str | Path, showcase: bool = False) -> Attributions:
             showcase=_read_showcase(file) if showcase else None,
             roles=[str(role) for role in file.attrs["roles"]],
             complete=complete,
+            remarks=str(file.attrs["remarks"]).splitlines(),
         )
 
 
