@@ -89,7 +89,7 @@ def test_intervals_are_percentiles_of_the_libraries_values_on_the_resampled_rows
         compute, classes = class_peer, names(3)
     result = metrics.evaluate(task, target, prediction, np.ones(len(target)), groups, classes, 60, seed=4)
     found, codes = np.unique(groups, return_inverse=True)
-    (counts,) = metrics._draws(len(found), len(target), 60, 4)
+    (counts,) = metrics.draws(len(found), len(target), 60, 4)
     assert (counts.sum(axis=0) == len(found)).all()
     values = []
     for resample in counts.T:

@@ -13,7 +13,26 @@ def metrics(value, trivial, task, name, groups=30, **training):
     return {"task": task, "test": {"n": 9, "groups": groups, name: interval}, "trivial": simple, "training": training}
 
 
-def study(network=0.5, linear=0.3, trivial=0.0, gaps=0.001, task="regression", name="r2", shared=None, **facts):
+def checks(gap, deletion):
+    rows = [("deletion", "saliency", "area_minus_random", 0.5, 0.9)]
+    rows.append(("deletion", "integrated_gradients", "area_minus_random", -0.5, deletion))
+    if gap is not None:
+        rows.append(("completeness", "integrated_gradients", "relative_gap", gap, None))
+    return pd.DataFrame(rows, columns=["check", "method", "metric", "value", "high"])
+
+
+def study(
+    network=0.5,
+    linear=0.3,
+    trivial=0.0,
+    gaps=0.001,
+    task="regression",
+    name="r2",
+    shared=None,
+    deletion=-0.1,
+    remarks=(),
+    **facts,
+):
     drivers = pd.DataFrame({"feature": list("abc"), "target": "y"})
     top = pd.DataFrame({"feature": ["b", "a"], "target": "y", "rank": [2, 1], "direction": ["negative", "positive"]})
     overlap = pd.DataFrame(
@@ -27,6 +46,7 @@ def study(network=0.5, linear=0.3, trivial=0.0, gaps=0.001, task="regression", n
     )
     return StudyResults(
         base=Path("results/mine"),
+        method="integrated_gradients",
         voters=["one", "two"],
         networks={
             "one": metrics(network, trivial, task, name, **facts),
@@ -46,7 +66,8 @@ def study(network=0.5, linear=0.3, trivial=0.0, gaps=0.001, task="regression", n
         top=top.assign(total_models=[1, 2]),
         overlap=overlap,
         recovery=None,
-        gaps={"one": gaps, "two": float("nan")},
+        checks={"one": checks(gaps, deletion), "two": checks(None, -0.2)},
+        remarks={"one": [], "two": remarks},
     )
 
 
@@ -93,6 +114,15 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
             ["one (chosen on validation) is not clearly better than mean, which uses no feature: distrust the drivers"],
         ),
         ({"gaps": 0.05}, ["the attributions of one miss 5.0% of the change they explain (median)"]),
+        ({"remarks": ["it throws dice"]}, ["two: it throws dice"]),
+        (
+            {"deletion": 0.01},
+            ["taking away what integrated_gradients ranks first in one is not clearly worse than at random"],
+        ),
+        (
+            {"deletion": float("nan")},
+            ["taking away what integrated_gradients ranks first in one is not clearly worse than at random"],
+        ),
         (
             {"groups": 5},
             ["the test role has 5 groups: its intervals are rough", "ridge took a penalty at the edge of its grid"],

@@ -9,6 +9,7 @@ from run_workflow import STUDIES, jobs, snakemake
 
 pytestmark = pytest.mark.workflow
 TRAINING = {"train": 3, "training_figures": 1, "toy_attribute": 3}
+FAITHFULNESS = {"toy_faithfulness": 3}
 CONSENSUS = {"toy_consensus": 1, "toy_consensus_figures": 1, "overlap": 1, "recovery": 1, "summary": 1}
 
 
@@ -63,7 +64,8 @@ def test_comments_and_docstrings_cost_nothing(edited, file, old, new):
             {"recovery": 1},
         ),
         ("workflow/consilience/overlap.py", 'SEPARATOR = ";"', 'SEPARATOR = "|"', {"overlap": 1, "summary": 1}),
-        ("workflow/consilience/training/loss.py", r"\Z", "\nMORE = 1\n", TRAINING | CONSENSUS),
+        ("workflow/consilience/training/loss.py", r"\Z", "\nMORE = 1\n", TRAINING | FAITHFULNESS | CONSENSUS),
+        ("workflow/consilience/faithfulness/curves.py", r"\Z", "\nMORE = 1\n", FAITHFULNESS),
         ("workflow/scripts/linear.py", r"\Z", "\nMORE = 1\n", {"linear": 1, "linear_figures": 1} | CONSENSUS),
     ],
 )
@@ -80,4 +82,5 @@ def test_a_changed_setting_reruns_the_rules_that_take_it(clone, finished):
     (studies / "toy.yaml").write_text(text.replace("top: 4", "top: 3"))
     run = snakemake(directory, "--dry-run", workflow=clone, studies=studies, names=("toy",), check=True)
     expected = {name: count for name, count in CONSENSUS.items() if name != "recovery"} | {"linear_figures": 1}
+    expected |= FAITHFULNESS
     assert without_summary(jobs(run.stdout)) == without_summary(expected)

@@ -15,7 +15,7 @@ from consilience.study_checks import completed, contradictions, paths, problems,
 from consilience.yaml_files import read_yaml
 
 SCHEMAS = Path(__file__).parent / "schemas"
-CHAIN = ("domain", "split", "models", "training", "attribution", "linear", "consensus")
+CHAIN = ("domain", "split", "models", "training", "attribution", "faithfulness", "linear", "consensus")
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _partial_schema(settings: Mapping[str, Any]) -> dict[str, Any]:
         schema["required"].remove("source")
         return schema
     shared = read_yaml(SCHEMAS / "study.schema.yaml")
-    unextended = ("training", "attribution", "linear", "consensus")
+    unextended = ("training", "attribution", "faithfulness", "linear", "consensus")
     return {"properties": {key: shared["properties"][key] for key in unextended}}
 
 

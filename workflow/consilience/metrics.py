@@ -98,10 +98,10 @@ def evaluate(
     point = metrics(_Resamples(np.ones((len(names), 1)), sizes))
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in METRICS[task]}
     if len(names) >= LEAST_GROUPS:
-        for counts in _draws(len(names), len(target), bootstrap, seed):
+        for counts in draws(len(names), len(target), bootstrap, seed):
             for name, values in metrics(_Resamples(counts, sizes)).items():
                 drawn[name].append(values)
-    return {name: _interval(point[name][0], drawn[name], len(names)) for name in METRICS[task]}
+    return {name: interval(point[name][0], drawn[name], len(names)) for name in METRICS[task]}
 
 
 def _check(task: str, target: np.ndarray, prediction: np.ndarray, groups: Sequence[str], classes: int) -> None:
@@ -115,8 +115,11 @@ def _check(task: str, target: np.ndarray, prediction: np.ndarray, groups: Sequen
         raise ConsilienceError(f"predictions of a {task}: row {row} is {prediction[row]}, expected finite numbers")
 
 
-def _draws(groups: int, samples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield counts (groups, block of resamples); blocks bound the memory of (samples, block) arrays, and no more."""
+def draws(groups: int, samples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield how often each group counts, float64 (groups, block of resamples).
+
+    Blocks bound the memory of (samples, block) arrays, and no more.
+    """
     generator = np.random.default_rng(seed)
     size = max(1, BLOCK_ELEMENTS // samples)
     for start in range(0, resamples, size):
@@ -138,7 +141,11 @@ def percentiles(groups: int) -> tuple[float, float]:
     return float(low), float(100 - low)
 
 
-def _interval(point: float, blocks: list[np.ndarray], groups: int) -> dict[str, float | None]:
+def interval(point: float, blocks: Sequence[np.ndarray], groups: int) -> dict[str, float | None]:
+    """Return `value`, and the `low` and `high` that `percentiles` takes from the values of resamples, in blocks.
+
+    None is what is not finite; low and high also where half of the resamples or more are not, or there are none.
+    """
     value = float(point) if np.isfinite(point) else None
     values = np.concatenate(blocks) if blocks else np.empty(0)
     defined = values[np.isfinite(values)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from consilience.attribution.store import read
@@ -20,6 +19,7 @@ from consilience.splits import ROLES
 SHOWN = 5
 FEW_GROUPS = 20
 TOLERANCE = 0.01
+CHECK_COLUMNS = ("check", "method", "metric", "value", "high")
 Metrics = dict[str, dict[str, Any]]
 
 
@@ -27,11 +27,13 @@ Metrics = dict[str, dict[str, Any]]
 class StudyResults:
     """The tables and metrics of a finished study.
 
-    By model: `validation` is the mean of the members' best validation losses (infinite for imported weights), `gaps`
-    the relative completeness gaps. `shared` counts the split's own groups that stand in two roles.
+    By model: `validation` is the mean of the members' best validation losses (infinite for imported weights), `checks`
+    the table of faithfulness, `remarks` what attribution says of the network. `method` is the one whose lists form the
+    consensus. `shared` counts the split's own groups that stand in two roles.
     """
 
     base: Path
+    method: str
     voters: Sequence[str]
     networks: Metrics
     linear: Metrics
@@ -43,16 +45,18 @@ class StudyResults:
     top: pd.DataFrame
     overlap: pd.DataFrame
     recovery: pd.DataFrame | None
-    gaps: dict[str, float]
+    checks: dict[str, pd.DataFrame]
+    remarks: dict[str, list[str]]
 
     @classmethod
     def load(
         cls, base: Path, models: Sequence[str], voters: Sequence[str], method: str, simulated: bool
     ) -> StudyResults:
-        """Read the results in the folder `base`; `method` is the one whose lists form the consensus."""
+        """Read the results in the folder `base`."""
         split = read_json(base / "split.json")
         return cls(
             base=base,
+            method=method,
             voters=voters,
             networks={model: read_json(base / "models" / model / "metrics.json") for model in models},
             linear=read_json(base / "linear" / "metrics.json"),
@@ -64,7 +68,8 @@ class StudyResults:
             top=read_table(base / "top_drivers.csv"),
             overlap=read_table(base / "overlap.csv"),
             recovery=read_table(base / "recovery.tsv") if simulated else None,
-            gaps={model: relative_gap(base / "attributions" / model / f"{method}.h5") for model in models},
+            checks={model: read_table(base / "faithfulness" / f"{model}.tsv", CHECK_COLUMNS) for model in models},
+            remarks={model: read(base / "attributions" / model / f"{method}.h5").remarks for model in models},
         )
 
     @property
@@ -92,6 +97,17 @@ class StudyResults:
         """The linear model that the consensus uses."""
         return next(kind for kind in CONSENSUS_KINDS if kind in self.linear)
 
+    def check(self, model: str, check: str, metric: str, bound: str = "value") -> float:
+        """Return a number of the consensus' method from a model's table of faithfulness; NaN where it has none."""
+        table = self.checks[model]
+        rows = table[(table["check"] == check) & (table["method"] == self.method) & (table["metric"] == metric)]
+        return float(rows[bound].iloc[0]) if len(rows) else float("nan")
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        """The relative completeness gaps by model; NaN where the method promises none."""
+        return {model: self.check(model, "completeness", "relative_gap") for model in self.checks}
+
     def beats(self, value: float | None) -> bool:
         """Say whether the whole interval of the network's headline metric is better than `value`."""
         metric = self.networks[self.network]["test"][self.headline]
@@ -108,14 +124,6 @@ def best_loss(path: Path) -> float:
     history = read_table(path, ("validation_loss", "best"))
     losses = history.loc[history["best"].astype(bool), "validation_loss"]
     return float(losses.mean()) if len(losses) else float("inf")
-
-
-def relative_gap(path: Path) -> float:
-    """Return the median completeness gap over the median change it should add up to; NaN where none is promised."""
-    attributions = read(path)
-    if not attributions.complete:
-        return float("nan")
-    return float(np.median(attributions.gap) / max(np.median(attributions.scale), np.finfo(np.float32).tiny))
 
 
 def summary_row(study: StudyResults) -> dict[str, Any]:
@@ -192,6 +200,15 @@ def note_lines(study: StudyResults) -> list[str]:
     for model, gap in study.gaps.items():
         if gap > TOLERANCE:
             notes.append(f"the attributions of {model} miss {gap:.1%} of the change they explain (median)")
+    notes += [f"{model}: {remark}" for model, remarks in study.remarks.items() for remark in remarks]
+    # The whole interval below 0: what is not defined, with few groups say, is not shown to be better.
+    unfaithful = [
+        model for model in study.voters if not study.check(model, "deletion", "area_minus_random", "high") < 0
+    ]
+    notes += [
+        f"taking away what {study.method} ranks first in {model} is not clearly worse than at random"
+        for model in unfaithful
+    ]
     return [f"  note       {note}" for note in notes]
 
 

@@ -49,6 +49,8 @@ def targets_of(study: Study) -> Iterator[str]:
         yield from (f"{base}/attributions/{model}/{method}.h5" for method in study.methods)
         yield from (f"{base}/top/{model}_{direction}.csv" for direction in ("positive", "negative"))
         yield f"{base}/figures/top_{model}.png"
+        yield from (f"{base}/faithfulness/{model}{part}.tsv" for part in ("", "_curves"))
+        yield f"{base}/figures/faithfulness_{model}.png"
 
 
 def downloads_of(study: Study) -> list[dict[str, str]]:

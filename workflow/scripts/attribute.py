@@ -41,6 +41,8 @@ if "snakemake" in globals():
                 device=device, progress=sys.stderr.isatty(),
                 references=getattr(explain, "references", None),
             )  # fmt: skip
+        for remark in next(iter(explained.values())).remarks:
+            log.warning("%s: %s", model, remark)
         for method, attributions in explained.items():
             write(snakemake.output[method], attributions)
             log.info("%s", describe(attributions))

@@ -1,0 +1,68 @@
+"""All checks of a model: one reading of its samples a stage, two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from consilience.attribution.references import OwnReference
+from consilience.attribution.store import Attributions
+from consilience.dataset import Dataset
+from consilience.faithfulness.collect import RANDOMIZED_SAMPLES, explain_randomized, explain_trained
+from consilience.faithfulness.resampling import Resampling
+from consilience.faithfulness.subject import Subject, check_attributions
+from consilience.faithfulness.tables import Scores, curve_table
+from consilience.training.ensemble import Ensemble
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """The tables of a model: `scores` and `curves`, with the columns `tables.SCORES` and `tables.CURVES`."""
+
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+
+
+def measure(
+    dataset: Dataset,
+    split: pd.DataFrame,
+    ensemble: Ensemble,
+    module: torch.nn.Module,
+    attributions: Sequence[Attributions],
+    settings: Mapping[str, Any],
+    samples: int,
+    resamples: int,
+    top: int,
+    seed: int,
+    device: str = "cpu",
+    progress: bool = False,
+    references: Mapping[str, OwnReference] | None = None,
+) -> Faithfulness:
+    """Check how far the attributions of a model can be trusted; `attributions` are its files, one a method.
+
+    `split` has the columns sample, group and role, rows in dataset order; `settings` is the study's attribution
+    section, `samples` how many of the test role are explained again, `resamples` how many times groups are resampled,
+    and `top` the length of the lists that are compared. The other arguments are those of `explain_model`. Raises
+    ConsilienceError without a test role, real labels or two features, and for parts that do not fit.
+    """
+    names = [one.method for one in attributions]
+    subject = Subject.of(dataset, split, ensemble, module, names, settings, samples, seed, device, references)
+    groups = pd.Series(split["group"].to_numpy(), index=split["sample"].astype(str))
+    check_attributions(subject, attributions, groups.index)
+    resampling = Resampling.of(subject.groups, resamples, seed)
+    with tqdm(desc="checking", unit="sample", disable=not progress) as bar:
+        trained = explain_trained(subject, resampling.codes, seed, bar)
+        stages = list(explain_randomized(subject, trained, seed, bar))
+    scores = Scores(names, resampling)
+    for one in attributions:
+        scores.add_completeness(one, groups)
+    scores.add_curves(trained, subject.features)
+    few = Resampling.of(subject.groups[:RANDOMIZED_SAMPLES], resamples, seed)
+    scores.add_randomization(trained, stages[-1], few)
+    scores.add_agreement(trained, subject.features, min(top, subject.features))
+    return Faithfulness(scores.frame(), curve_table(trained, stages, subject.features))
