@@ -7,6 +7,8 @@ import pytest
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
+# One worker of pytest a core: threads beyond that wait for each other. Before torch and NumPy are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["CONSILIENCE_DOMAINS"] = str(TESTS / "domains")
 SHARED = Path(os.environ.get("CONSILIENCE_SHARED_DATA", ROOT.parent / "shared" / "data"))
 

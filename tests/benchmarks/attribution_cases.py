@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,18 +52,21 @@ class Case:
     background: torch.Tensor
     sums: UnitSums
 
-    def ours(self, method: str, samples: int, settings: Mapping[str, Any], rows: int = ROWS) -> torch.Tensor:
-        """Attribute some samples, (members, samples, *shape), in the batches that the workflow makes."""
+    def ours(self, method: str, samples: int, settings: Mapping[str, Any], rows: int = ROWS) -> Iterator[torch.Tensor]:
+        """Attribute some samples, (members, rows, *shape) a batch, in the batches that the workflow makes."""
         size = min(rows, GRADIENT_NUMBERS // (MEMBERS * self.inputs[0].numel()))
-        parts = []
         for keys in torch.arange(samples).split(size):
             batch = Batch(
                 self.function, (self.inputs[keys],),
                 references=(self.reference,), background=(self.background,), deviations=[1.0],
                 keys=keys.tolist(), sums=self.sums, split=self.split,
             )  # fmt: skip
-            parts.append(batch.attribute(method_named(method), {"internal_batch": ROWS, **settings})[0][:, 0])
-        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+            yield batch.attribute(method_named(method), {"internal_batch": ROWS, **settings})[0][:, 0]
+
+    @property
+    def flat(self) -> bool:
+        """Whether samples are vectors."""
+        return self.inputs.ndim == 2
 
     def gap(self, attributions: torch.Tensor, background: bool) -> float:
         """Return the largest |sum of attributions - (F(x) - F(reference))| of (members, samples, *shape)."""

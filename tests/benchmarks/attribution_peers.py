@@ -39,13 +39,11 @@ def accurate_integrated_gradients(module: nn.Module, case: Case) -> Attribute:
 
 
 def gradients(explainer: Any) -> Peer:
-    """captum's saliency and input x gradient, in batches."""
+    """captum's saliency and input x gradient."""
 
     def peer(module: nn.Module, _case: Case) -> Attribute:
         own = explainer(module)
-        return lambda inputs: torch.cat(
-            [own.attribute(part.clone().requires_grad_()).detach() for part in inputs.split(ROWS)]
-        )
+        return lambda inputs: own.attribute(inputs.clone().requires_grad_()).detach()
 
     return peer
 

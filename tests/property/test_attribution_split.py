@@ -11,7 +11,7 @@ from consilience.attribution.methods import METHODS
 from consilience.errors import ConsilienceError
 from tests.unit.attribution_examples import batch_of, drawn, function_of
 
-SOME = settings(derandomize=True, deadline=None, max_examples=60)
+SOME = settings(derandomize=True, deadline=None, max_examples=30)
 DOUBLE = torch.float64
 WIDTH = 6
 KEPT = torch.tensor([True, False, True, True, False, True])

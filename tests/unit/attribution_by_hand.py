@@ -65,12 +65,15 @@ class Sample:
 
     def noisy(self):
         generator = torch.Generator().manual_seed(int(np.random.SeedSequence([self.key, 1]).generate_state(1)[0]))
-        copies = []
-        for part, mask, scaling in zip(self.parts, self.hidden.values(), self.scalings.values(), strict=True):
-            deviation = float(np.sqrt(np.mean((scaling.spread / scaling.scale) ** 2)))
-            drawn = torch.randn(FEW["draws"], *part.shape[1:], generator=generator) * 0.15 * deviation
-            copies.append(part + torch.where(torch.as_tensor(mask), 0, drawn))
-        return copies
+        draws = []
+        for _ in range(FEW["draws"]):
+            copies = []
+            for part, mask, scaling in zip(self.parts, self.hidden.values(), self.scalings.values(), strict=True):
+                deviation = float(np.sqrt(np.mean((scaling.spread / scaling.scale) ** 2)))
+                drawn = torch.randn(1, *part.shape[1:], generator=generator) * 0.15 * deviation
+                copies.append(part + torch.where(torch.as_tensor(mask), 0, drawn))
+            draws.append(copies)
+        return [torch.cat(parts) for parts in zip(*draws, strict=True)]
 
     def places(self):
         random = np.random.default_rng([self.key, 2])

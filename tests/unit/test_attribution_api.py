@@ -317,6 +317,39 @@ def test_networks_that_cannot_be_stacked_and_auxiliary_tensors():
     np.testing.assert_allclose(found.arrays["inputs"][0], torch.stack(gradients).mean(dim=0), atol=1e-6)
 
 
+class Gated(nn.Module):
+    def forward(self, inputs, *, gate=None):
+        gated = inputs if gate is None else inputs * gate
+        return torch.relu(gated @ self.weights)
+
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.arange(1.0, 9.0).reshape(4, 2))
+
+
+def test_auxiliary_tensors_may_come_and_go():
+    explainer = Explainer(Gated().eval(), torch.zeros(2, 4), task="regression", outputs=["a", "b"])
+    inputs, gate = torch.ones(3, 4), torch.tensor([[0.0], [1.0], [2.0]])
+    plain = explainer.attribute(inputs, "gradient_x_input").arrays["inputs"]
+    gated = explainer.attribute(inputs, "gradient_x_input", auxiliary={"gate": gate}).arrays["inputs"]
+    np.testing.assert_allclose(gated, plain * gate.numpy(), atol=1e-6)
+
+
+def test_what_makes_attributions_mean_less_is_said():
+    class Single(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 1)
+
+        def forward(self, inputs):
+            tokens = inputs[:, None]
+            return self.layer((tokens @ tokens.mT).softmax(dim=-1) @ tokens)[:, 0]
+
+    explainer = Explainer(Single().eval(), torch.zeros(2, 4), task="regression")
+    with pytest.warns(UserWarning, match="attention over a single token"):
+        explainer.attribute(torch.ones(3, 4), "saliency")
+
+
 def test_what_happens_to_a_network_later_changes_nothing():
     modules, _, explainer = explainer_of()
     expected = explainer.attribute(some()).arrays["inputs"]

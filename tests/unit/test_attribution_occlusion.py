@@ -113,10 +113,13 @@ def test_the_internal_batch_changes_nothing(internal_batch, path, monkeypatch):
 
 
 def test_the_matrix_is_the_front():
-    _, batch = case("convolutional", DOUBLE)
+    _, batch = case("perceptron", DOUBLE)
     split = batch.split
     matrix = occlusion.front_matrix(split, batch)
-    here, there = (split.project(tensors, {}).cuts[0].flatten(2) for tensors in (batch.inputs, batch.references))
+    here, there = (
+        torch.cat([cut.flatten(2) for cut in split.project(tensors, {}).cuts], dim=2)
+        for tensors in (batch.inputs, batch.references)
+    )
     moved = (batch.inputs[0] - batch.references[0]).flatten(1)
     assert torch.allclose(torch.einsum("mce,ne->mnc", matrix, moved), here - there, atol=1e-12)
 

@@ -23,7 +23,7 @@ from tests.unit.attribution_examples import (
 )
 
 DOUBLE = torch.float64
-MEMBERS, SAMPLES = 2, 4
+MEMBERS, SAMPLES = 2, 3
 BENDING = {
     "perceptron": (lambda: Perceptron(6), (6,)),
     "deep": (lambda: FeedForward([6, 9, 9, 7, 9, 8, 1], nn.ReLU), (6,)),
@@ -56,7 +56,7 @@ def slope_along(module, sample, reference, place):
     return float((gradient * (sample - reference)).sum())
 
 
-def bends_by_bisection(module, sample, reference, grid=200):
+def bends_by_bisection(module, sample, reference, grid=100):
     """Return where the slope changes: between the points of a grid at first, then by bisection."""
 
     def first_change(left, right, before):
@@ -103,7 +103,7 @@ def test_the_slope_is_the_same_all_over_a_segment(name):
     layers = pieces.pieces(split, here, {})
     middles, lengths = pieces.segments(split, layers, here, there, {})
     for member, module in enumerate(modules):
-        for row in range(SAMPLES):
+        for row in range(2):
             sample, reference = batch.inputs[0][row], batch.references[0][row]
             for middle, length in zip(middles[member, row].tolist(), lengths[member, row].tolist(), strict=True):
                 if length < 1e-9:
@@ -150,10 +150,10 @@ def test_the_mean_slope_is_that_of_many_points_on_the_piece(activation):
         outputs = activation(middles)
     assert torch.allclose(outputs, activation(middles), atol=1e-12)
     (own,) = torch.autograd.grad(outputs.sum(), leaf)
-    places = (torch.arange(20_000, dtype=DOUBLE) + 0.5) / 20_000 - 0.5
+    places = (torch.arange(5_000, dtype=DOUBLE) + 0.5) / 5_000 - 0.5
     points = (middles + places[:, None, None] * widths).requires_grad_()
     (slopes,) = torch.autograd.grad(activation(points.flatten(0, 1)).sum(), points)
-    assert torch.allclose(own, slopes.mean(dim=0), atol=2e-4)
+    assert torch.allclose(own, slopes.mean(dim=0), atol=8e-4)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (DOUBLE, 1e-10)])
@@ -188,10 +188,10 @@ def test_exact_gradients_are_the_limit_of_many_steps(name):
     _, batch, *_ = paths(name)
     method = METHODS["integrated_gradients"]
     exact = batch.attribute(method, {})[0]
-    few, many = (batch.attribute(method, {"exact": False, "steps": steps})[0] for steps in (20, 1000))
+    few, many = (batch.attribute(method, {"exact": False, "steps": steps})[0] for steps in (10, 400))
     scale = float(exact.abs().max())
     distances = [float((part - exact).abs().max()) / scale for part in (few, many)]
-    assert distances[1] < 5e-3
+    assert distances[1] < 1e-2
     assert name == "linear" or distances[1] < distances[0] / 5
 
 

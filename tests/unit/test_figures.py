@@ -294,7 +294,7 @@ def test_recovery_dots_stand_where_the_table_says():
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == ["consensus", "mlp_0$", "mlp_1$", "mlp_2$", "ridge"]
     panels = dict(zip(["all", "linear", "threshold", "signs"], figure.axes, strict=True))
-    colors = {"saliency": style.PALETTE[0], "integrated_gradients": style.PALETTE[1], "coefficient": style.PALETTE[2]}
+    colors = {"saliency": style.PALETTE[0], "integrated_gradients": style.PALETTE[1], "coefficient": style.GRAY}
     for effect, axes in panels.items():
         metric = "sign_accuracy" if effect == "signs" else "average_precision"
         part = result[result["effect"] == ("all" if effect == "signs" else effect)]

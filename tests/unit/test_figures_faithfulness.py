@@ -10,9 +10,8 @@ from matplotlib.colors import to_hex
 
 from consilience.faithfulness.curves import CONTROLS
 from consilience.faithfulness.tables import CURVES, SCORES
-from consilience.figures import faithfulness
 from consilience.figures.faithfulness import faithfulness_panels
-from consilience.figures.style import GRAY
+from consilience.figures.style import GRAY, METHOD_COLORS
 from consilience.files import save_figure
 
 METHODS = ["gradient_x_input", "saliency", "integrated_gradients"]
@@ -87,7 +86,7 @@ def test_curves_are_drawn_at_the_root_of_the_share_in_the_methods_color():
     scores, curves = tables()
     figure = faithfulness_panels(scores, curves, "mlp_8")
     for kind in ("deletion", "insertion"):
-        for name, color in zip(METHODS, faithfulness.COLORS, strict=False):
+        for name, color in zip(METHODS, METHOD_COLORS, strict=False):
             (line,) = [one for one in lines(panels(figure)[kind.capitalize()], color) if len(one.get_xdata()) > 2]
             rows = curves[(curves["curve"] == kind) & (curves["method"] == name)]
             np.testing.assert_allclose(line.get_xdata() ** 2, rows["position"])
@@ -104,7 +103,7 @@ def test_randomization_shows_stages_and_the_level_of_the_input():
     assert labels[0] == "trained"
     assert labels[-1] == "input alone"
     assert len(labels[1]) <= 20
-    for name, color in zip(METHODS, faithfulness.COLORS, strict=False):
+    for name, color in zip(METHODS, METHOD_COLORS, strict=False):
         curve, level = lines(axes, color)
         np.testing.assert_allclose(curve.get_ydata(), [1, 0.65, 0.3])
         assert level.get_xdata() == [3]

@@ -147,3 +147,8 @@ def test_overlaps_count_shared_groups():
     assert found["tissue"] == {"train and validation": 0, "train and test": 2, "validation and test": 0}
     assert found["group"] == dict.fromkeys(found["group"], 0)
     assert set(found) == {"group", "series", "tissue"}
+
+
+def test_samples_may_be_their_own_groups():
+    found = assign(samples(list("aabbccddee")), {**HASH, "group": "id", "train": 0.4, "validation": 0.3, "test": 0.3})
+    assert found["group"].tolist() == found["sample"].tolist() == [f"s{row}" for row in range(10)]

@@ -121,7 +121,10 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
         ),
         (
             {"deletion": float("nan")},
-            ["taking away what integrated_gradients ranks first in one is not clearly worse than at random"],
+            [
+                "taking away what integrated_gradients ranks first in one is not clearly worse than at random "
+                "(too few groups to tell)"
+            ],
         ),
         (
             {"groups": 5},

@@ -17,7 +17,7 @@ import consilience
 from consilience.errors import ConsilienceError
 
 LIBRARY = "CONSILIENCE_LIBRARY"  # set by the workflow
-LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "h5py", "torch", "captum")
+LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "h5py", "torch")
 
 
 @contextmanager

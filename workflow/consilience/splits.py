@@ -64,7 +64,7 @@ def assign(samples: pd.DataFrame, settings: Mapping[str, Any], labels: np.ndarra
         raise ConsilienceError(
             f"split.group: no sample column {column!r}; the dataset has {', '.join(samples.columns)}"
         )
-    groups = connected_groups(samples.set_index("id")[column])
+    groups = connected_groups(samples.set_index("id", drop=False)[column])
     official = _official(samples, settings["mode"])
     roles = _roles(groups, official, settings, settings["salt"])
     if not _complete(roles, labels):

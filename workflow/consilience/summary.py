@@ -138,7 +138,7 @@ def summary_row(study: StudyResults) -> dict[str, Any]:
         row[kind] = name
         row |= {f"{kind}_{part}": value for part, value in metrics[name]["test"][study.headline].items()}
     row |= {"trivial": trivial, "trivial_value": trivial_value}
-    row["completeness_gap"] = max(study.gaps.values())
+    row["completeness_gap"] = pd.Series(study.gaps).max()
     several = len(study.targets) > 1
     texts = (f"{f'{target}: ' if several else ''}{';'.join(driver_texts(study, target))}" for target in study.targets)
     row["top_drivers"] = " | ".join(texts)
@@ -207,6 +207,7 @@ def note_lines(study: StudyResults) -> list[str]:
     ]
     notes += [
         f"taking away what {study.method} ranks first in {model} is not clearly worse than at random"
+        f"{'' if study.check(model, 'deletion', 'area_minus_random', 'high') >= 0 else ' (too few groups to tell)'}"
         for model in unfaithful
     ]
     return [f"  note       {note}" for note in notes]

@@ -43,4 +43,5 @@ if "snakemake" in globals():
         write_table(output.scores, found.scores)
         write_table(output.curves, found.curves)
         save_figure(output.figure, faithfulness_panels(found.scores, found.curves, ensemble.model))
+        log.info("%s of %s samples were checked", found.samples, params.faithfulness["samples"])
         log.info("%s", describe(found.scores))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from consilience.attribution.explain import check_ensemble, compared_with, ensem
 from consilience.attribution.function import EnsembleFunction, Tensors, target_map
 from consilience.attribution.methods import Method, method_named
 from consilience.attribution.names import check_name, complete_settings
+from consilience.attribution.remarks import remarks
 from consilience.attribution.results import Attribution, Gathered
 from consilience.attribution.selection import check_split
 from consilience.attribution.space import InputSpace
@@ -89,7 +91,7 @@ class Explainer:
         split.tsv beside it unless given. `build` is that of the slice: `consilience.domains.<domain>.model.build`.
         `device` is cpu, cuda or auto. Raises ConsilienceError for files that do not belong together.
         """
-        loaded = _on_real_labels(Ensemble.load(ensemble))
+        loaded = Ensemble.load(ensemble).on_real_labels()
         place = choose_device(device)
         with Dataset.open(dataset) as opened:
             check_ensemble(opened, loaded)
@@ -106,7 +108,8 @@ class Explainer:
     def _set(self, function: EnsembleFunction, space: InputSpace, task: str, outputs: Sequence[str]) -> None:
         self.function, self.space = function, space
         self.task, self.outputs = task, [str(name) for name in outputs]
-        self._split: Split | None = None
+        # By the names of the auxiliary tensors: what a network does may depend on which it is given.
+        self._splits: dict[frozenset[str], Split] = {}
 
     def attribute(
         self,
@@ -182,13 +185,16 @@ class Explainer:
         auxiliary = {name: tensor[rows].to(device) for name, tensor in given.auxiliary.items()}
         masks = [auxiliary.get(f"mask_{name}") for name in self.space.shapes]
         inputs = self.space.scaled(unscaled, masks)
-        if self._split is None:
-            self._split = Split(self.function, inputs, auxiliary)
+        known = frozenset(auxiliary)
+        if known not in self._splits:
+            self._splits[known] = Split(self.function, inputs, auxiliary)
+            for remark in remarks(self.function, inputs, auxiliary):
+                warnings.warn(remark, stacklevel=4)
         keys = [given.keys[row] for row in rows]
         batch = Batch(
             self.function, inputs, auxiliary, masks,
             background=self.space.background, deviations=self.space.deviations,
-            keys=keys, sums=self.space.sums, split=self._split,
+            keys=keys, sums=self.space.sums, split=self._splits[known],
         )  # fmt: skip
         if method.needs_reference:
             reference = given.reference
@@ -233,11 +239,3 @@ def _stacked(networks: Sequence[nn.Module]) -> dict[str, torch.Tensor]:
             raise ConsilienceError(f"networks: number {place} is built otherwise than number 0; use an Explainer each")
     states = [network.state_dict() for network in networks]
     return {name: torch.stack([state[name] for state in states]) for name in states[0]}
-
-
-def _on_real_labels(ensemble: Ensemble) -> Ensemble:
-    real = [place for place, member in enumerate(ensemble.members) if member.permuted == 0]
-    if not real:
-        raise ConsilienceError(f"model {ensemble.model}: no member was trained on real labels")
-    states = {name: values[real] for name, values in ensemble.states.items()}
-    return replace(ensemble, members=[ensemble.members[place] for place in real], states=states)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from consilience.attribution.function import EnsembleFunction, Tensors
+from consilience.attribution.function import GRADIENT_NUMBERS, EnsembleFunction, Tensors
 from consilience.attribution.methods import Method
 from consilience.attribution.references import ReferenceSource
 from consilience.attribution.split import Split
@@ -19,9 +19,6 @@ from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
 from consilience.scaling import Scaling, scaled_inputs
 from consilience.training.members import stable_seed
-
-# Numbers in a gradient of all members and targets over a batch of samples: bounds memory, changes no result.
-GRADIENT_NUMBERS = 2**23
 
 
 @dataclass

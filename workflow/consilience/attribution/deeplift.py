@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from consilience.attribution.background import mean_over_background
 from consilience.attribution.function import Tensors
 from consilience.attribution.interception import Call, UnsupportedError
-from consilience.attribution.split import Projection, Split
+from consilience.attribution.split import Auxiliary, Split
 from consilience.errors import ConsilienceError
 
 if TYPE_CHECKING:
@@ -40,44 +41,38 @@ def deeplift(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
     references = batch.checked_references()
     results = batch.empty()
     for members, split in batch.splits():
-        here = split.project(batch.inputs, batch.auxiliary, graph=True)
-        pulled = _multipliers(split, batch, here, split.project(references, batch.auxiliary))
+        here, there = split.project_ends(batch.inputs, references, batch.auxiliary)
+        pulled = here.pull(_multipliers(split, here.cuts, there, batch.auxiliary))
         for result, part, tensor, reference in zip(results, pulled, batch.inputs, references, strict=True):
             torch.mul(part, tensor - reference, out=result[members])
     return results
 
 
-def deeplift_shap(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
+def deeplift_shap(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
     """Return the mean of DeepLIFT over a background (Lundberg & Lee 2017, section 4.2); complete on average."""
-    results = batch.empty()
-    for members, split in batch.splits():
-        here = split.project(batch.inputs, batch.auxiliary, graph=True)
-        for result in results:
-            result[members] = 0
-        for references in batch.each_background():
-            pulled = _multipliers(split, batch, here, split.project(references, batch.auxiliary))
-            for result, part, tensor, reference in zip(results, pulled, batch.inputs, references, strict=True):
-                result[members].addcmul_(part, tensor - reference)
-    return tuple(result.div_(len(batch.background[0])) for result in results)
+
+    def slopes(split: Split, here: Tensors, there: Tensors, auxiliary: Auxiliary, _rows: slice) -> Tensors:
+        return _multipliers(split, here, there, auxiliary)
+
+    return mean_over_background(batch, settings, slopes)
 
 
-def _multipliers(split: Split, batch: Batch, here: Projection, there: Projection) -> Tensors:
-    """Return the multipliers at the inputs, (members, targets, samples, *shape)."""
-    samples = here.cuts[0].shape[1]
-    rows = there.cuts[0].shape[1]
-    auxiliary = batch.auxiliary
-    if auxiliary and rows == 1:
-        there = Projection(tuple(cut.expand(-1, samples, *cut.shape[2:]) for cut in there.cuts))
+def _multipliers(split: Split, here: Tensors, there: Tensors, auxiliary: Auxiliary) -> Tensors:
+    """Return the multipliers at the cuts, (members, targets, samples, *shape)."""
+    samples = here[0].shape[1]
     if auxiliary:
+        there = tuple(cut.expand(-1, samples, *cut.shape[2:]) for cut in there)
         auxiliary = {name: torch.cat([tensor, tensor]) for name, tensor in auxiliary.items()}
-    cuts = tuple(torch.cat(pair, dim=1) for pair in zip(here.cuts, there.cuts, strict=True))
+    cuts = tuple(torch.cat(pair, dim=1) for pair in zip(here, there, strict=True))
     try:
         multipliers = split.gradients(cuts, auxiliary, nonlinear=partial(rescale, samples), rows=samples)
         if split.obstacle:
             raise UnsupportedError(split.obstacle)
     except UnsupportedError as error:
-        raise ConsilienceError(f"deeplift cannot explain this network: {error}") from None
-    return here.pull(tuple(tensor[:, :, :samples] for tensor in multipliers))
+        raise ConsilienceError(
+            f"deeplift cannot explain this network: {error}; leave it out of attribution.methods"
+        ) from None
+    return tuple(tensor[:, :, :samples] for tensor in multipliers)
 
 
 def rescale(samples: int, call: Call) -> torch.Tensor:

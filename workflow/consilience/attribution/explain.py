@@ -63,7 +63,11 @@ def explain_model(
     reader = batch_reader(dataset, split, ensemble, module, chosen, settings, seed, device, references)
     few = reader.read(rows[:3])
     said = remarks(reader.function, few.inputs, few.auxiliary)
-    own = labels if settings["class_of"] == "label" else predicted_classes(reader, rows, labels)
+    own = labels
+    if settings["class_of"] == "prediction" and labels is not None:
+        real = ensemble_function(ensemble.on_real_labels(), module, device)
+        own = predicted_classes(reader, real, rows, labels)
+        _check_classes(dataset, own, rows, "is predicted for no sample")
     gathered = _gather(reader, chosen, rows, own, progress)
     shown = showcase_rows(split, labels, settings["showcase"], seed)
     maps = _showcase(reader, chosen, shown) if len(shown) else {}
@@ -111,14 +115,14 @@ def batch_reader(
     return BatchReader(dataset, ensemble.scalings, function, source, others, settings, seed, device)
 
 
-def predicted_classes(reader: BatchReader, rows: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
-    """Return `labels` (samples,) with the ensemble's predictions at `rows`: the class with the largest mean F."""
-    if labels is None:
-        return None
+def predicted_classes(
+    reader: BatchReader, function: EnsembleFunction, rows: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Return `labels` (samples,) with the predictions of `function` at `rows`: the class with the largest mean F."""
     predicted = labels.copy()
     for part in reader.batches(rows):
         batch = reader.read(part)
-        values = reader.function.values(batch.inputs, batch.auxiliary).mean(dim=0).cpu().numpy()
+        values = function.values(batch.inputs, batch.auxiliary).mean(dim=0).cpu().numpy()
         predicted[part] = values.argmax(axis=1) if values.shape[1] > 1 else values[:, 0] > 0
     return predicted
 
@@ -212,12 +216,14 @@ def check_ensemble(dataset: Dataset, ensemble: Ensemble) -> None:
         )
 
 
-def _check_classes(dataset: Dataset, labels: np.ndarray | None, rows: np.ndarray) -> None:
+def _check_classes(
+    dataset: Dataset, labels: np.ndarray | None, rows: np.ndarray, problem: str = "has no sample"
+) -> None:
     if labels is None:
         return
     counts = np.bincount(labels[rows], minlength=len(dataset.classes))
     if not counts.all():
         raise ConsilienceError(
-            f"class {dataset.classes[int(np.argmin(counts))]!r} has no sample among the {len(rows)} explained; "
+            f"class {dataset.classes[int(np.argmin(counts))]!r} {problem} among the {len(rows)} explained; "
             "take more roles (attribution.roles) or samples (attribution.maximum_samples)"
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import copy, deepcopy
 from functools import partial
+from math import ceil
 from typing import Any
 
 import torch
@@ -18,7 +19,10 @@ Reduction = Callable[[Tensors], Tensors]
 Network = Callable[..., torch.Tensor]
 
 # Numbers held at once for the members computed together: what stays in a CPU's reach, and a gigabyte of a GPU.
-NUMBERS_AT_ONCE = {"cpu": 2**23, "cuda": 2**28}
+NUMBERS_AT_ONCE = {"cpu": 10_000_000, "cuda": 2**28}
+# Numbers in a gradient of all members and targets over a batch of samples: bounds memory, changes no result. As bytes
+# just below the 32 MiB from which on the C library asks the system for fresh pages every time.
+GRADIENT_NUMBERS = 8_000_000
 
 
 def target_map(
@@ -106,6 +110,8 @@ class EnsembleFunction:
         if self.stackable:
             limit = NUMBERS_AT_ONCE.get(inputs[0].device.type, NUMBERS_AT_ONCE["cpu"])
             size = max(1, limit // max(1, (rows or samples) * self.numbers(inputs, auxiliary)))
+            # As even as can be: 6 and 6 rather than 11 and 1.
+            size = ceil(self.members / ceil(self.members / size))
         for start in range(0, self.members, size):
             yield slice(start, min(start + size, self.members))
 
@@ -115,10 +121,10 @@ class EnsembleFunction:
         `network(*inputs, **auxiliary)` gives a member's raw outputs; `own` is the member's share of `stacked`, tensors
         (members, ...).
         """
-        # cuDNN's recurrent layers have no backward pass in eval mode.
-        plain = self._recurrent and stacked[0].is_cuda
+        # cuDNN's recurrent layers have no backward pass in eval mode, and its TF32 has three digits.
+        precise = torch.backends.cudnn.flags(enabled=not self._recurrent, allow_tf32=False)
         with (
-            torch.backends.cudnn.flags(enabled=False) if plain else nullcontext(),
+            precise if stacked[0].is_cuda else nullcontext(),
             _differentiable_attention() if self._attending else nullcontext(),
         ):
             if self.stackable:
@@ -159,6 +165,8 @@ class EnsembleFunction:
             values.append(self.targets_of(outputs.detach()))
             for target in range(self.targets):
                 kept = self.pull(outputs, leaves, target)
+                if self.targets == 1 and len(outputs) == self.members:
+                    return values[0], tuple(tensor.unsqueeze(1) for tensor in kept)
                 results = results or tuple(self._empty(tensor) for tensor in kept)
                 for result, tensor in zip(results, kept, strict=True):
                     result[members, target] = tensor

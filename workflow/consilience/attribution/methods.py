@@ -49,7 +49,7 @@ class Method:
 
     @property
     def signed(self) -> bool:
-        """Whether the sign of an attribution says which way the prediction moves."""
+        """Whether attributions are contributions, whose sign says which way the feature moves the prediction."""
         return self.facts.signed
 
 

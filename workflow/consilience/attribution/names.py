@@ -16,7 +16,8 @@ class MethodFacts:
 
     `compares_with`: nothing (empty), a `reference`, or a `background` of training samples. `complete`: it promises that
     the attributions of a sample sum to F(x) less F(reference), or less the background's mean F, so that its gap is
-    always reported. `signed`: the sign of an attribution says which way the prediction moves.
+    always reported. `signed`: attributions are contributions, whose sign says which way the feature moves the
+    prediction; sizes and slopes are not.
     """
 
     compares_with: str = ""
@@ -29,7 +30,7 @@ METHOD_FACTS: Mapping[str, MethodFacts] = MappingProxyType(
         "gradient_x_input": MethodFacts(),
         "saliency": MethodFacts(signed=False),
         "integrated_gradients": MethodFacts("reference", complete=True),
-        "smoothgrad": MethodFacts(),
+        "smoothgrad": MethodFacts(signed=False),
         "expected_gradients": MethodFacts("background", complete=True),
         "deeplift": MethodFacts("reference", complete=True),
         "deeplift_shap": MethodFacts("background", complete=True),

@@ -54,9 +54,14 @@ def occlusion(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
 
 
 def front_matrix(split: Split, batch: Batch) -> torch.Tensor | None:
-    """Return the front's matrix (members, elements of all cuts, elements of all inputs); None without, or too large."""
+    """Return the front's matrix (members, elements of all cuts, elements of all inputs); None without, or too large.
+
+    A front that gives more numbers than it takes, like a convolution's, is no shortcut.
+    """
     elements = sum(shape.numel() for shape in split.shapes)
-    if not split.has_front or split.function.members * split.width * elements > MATRIX_NUMBERS:
+    if not split.has_front or split.width > elements:
+        return None
+    if split.function.members * split.width * elements > MATRIX_NUMBERS:
         return None
     zeros = tuple(tensor.new_zeros((split.width, *tensor.shape[1:])) for tensor in batch.inputs)
     projection = split.project(zeros, batch.auxiliary, graph=True)

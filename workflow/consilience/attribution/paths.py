@@ -11,7 +11,7 @@ import torch
 from consilience.attribution.function import Tensors
 from consilience.attribution.names import DEFAULTS
 from consilience.attribution.pieces import along, mean_slope, pieces, segments
-from consilience.attribution.split import Auxiliary, Projection, Split, repeated
+from consilience.attribution.split import Auxiliary, Split, repeated
 
 if TYPE_CHECKING:
     from consilience.attribution.batches import Batch
@@ -32,30 +32,29 @@ def integrated_gradients(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
     differences = tuple(tensor - reference for tensor, reference in zip(batch.inputs, references, strict=True))
     results = batch.empty()
     for members, split in batch.splits():
-        here = split.project(batch.inputs, batch.auxiliary, graph=True)
-        there = split.project(references, batch.auxiliary)
-        means = mean_gradients(split, here, there, batch.auxiliary, settings)
+        here, there = split.project_ends(batch.inputs, references, batch.auxiliary)
+        means = mean_gradients(split, here.cuts, there, batch.auxiliary, settings)
         for result, pulled, difference in zip(results, here.pull(means), differences, strict=True):
             torch.mul(pulled, difference, out=result[members])
     return results
 
 
 def mean_gradients(
-    split: Split, here: Projection, there: Projection, auxiliary: Auxiliary, settings: Mapping[str, Any]
+    split: Split, here: Tensors, there: Tensors, auxiliary: Auxiliary, settings: Mapping[str, Any]
 ) -> Tensors:
     """Return the mean gradient between the cuts of samples and references, (members, targets, samples, *shape)."""
     steps = int(settings.get("steps", DEFAULTS["steps"]))
     rows = split.rows_at_once(int(settings.get("internal_batch", DEFAULTS["internal_batch"])))
-    layers = pieces(split, here.cuts, auxiliary) if settings.get("exact", True) else None
+    layers = pieces(split, here, auxiliary) if settings.get("exact", True) else None
     points = steps if layers is None else TYPICAL_PIECES
     size = max(1, rows // points)
-    shape = (split.function.members, split.function.targets, here.cuts[0].shape[1])
-    means = tuple(cut.new_zeros((*shape, *cut.shape[2:])) for cut in here.cuts)
+    shape = (split.function.members, split.function.targets, here[0].shape[1])
+    means = tuple(cut.new_zeros((*shape, *cut.shape[2:])) for cut in here)
     for first in range(0, shape[2], size):
         samples = slice(first, first + size)
-        ends = rows_of(here.cuts, samples), rows_of(there.cuts, samples)
+        ends = rows_of(here, samples), rows_of(there, samples)
         own = {name: tensor[samples] for name, tensor in auxiliary.items()}
-        nodes = quadrature(steps, here.cuts[0]) if layers is None else segments(split, layers, *ends, own)
+        nodes = quadrature(steps, here[0]) if layers is None else segments(split, layers, *ends, own)
         for positions, weights in _parts(nodes, max(1, rows // len(ends[0][0][0]))):
             parts = _weighted(split, ends, own, positions, weights, bending=layers is not None)
             for mean, part in zip(means, parts, strict=True):

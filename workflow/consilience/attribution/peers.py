@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +37,7 @@ class MemberTargets(nn.Module):
 
 def shap_deep_explainer(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
     """Return shap.DeepExplainer's values (Lundberg & Lee 2017); refuses networks that its hooks do not see whole."""
-    import shap
-
+    shap = _shap()
     _check_hooks(batch)
     return _by_member(
         batch,
@@ -48,8 +49,7 @@ def shap_deep_explainer(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
 
 def shap_gradient_explainer(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
     """Return shap.GradientExplainer's values: expected gradients with 4 random points a background sample."""
-    import shap
-
+    shap = _shap()
     _check_inputs(batch)
 
     def explain(module: nn.Module) -> list[np.ndarray] | np.ndarray:
@@ -63,6 +63,13 @@ def shap_gradient_explainer(batch: Batch, _settings: Mapping[str, Any]) -> Tenso
         return [np.concatenate(parts) for parts in zip(*(_as_list(one) for one in each), strict=True)]
 
     return _by_member(batch, explain)
+
+
+def _shap() -> ModuleType:
+    try:
+        return importlib.import_module("shap")
+    except ImportError as error:
+        raise ConsilienceError(f"shap's explainers need the package shap ({error}); pip install shap") from None
 
 
 def _as_list(values: list[np.ndarray] | np.ndarray) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from consilience.attribution.interception import Call, UnsupportedError
 from consilience.attribution.split import Auxiliary, Split, repeated
 
 # Units of all piecewise-linear layers together, beyond which a quadrature is cheaper.
-MAXIMUM_UNITS = 2048
+MAXIMUM_UNITS = 16384
 # Width of a piece on which nothing moves.
 SMALLEST = 1e-30
 AT_ZERO = frozenset(("relu", "leaky_relu", "prelu", "abs", "absolute", "__abs__"))

@@ -32,7 +32,8 @@ class Projection:
     """Samples in the front's outputs.
 
     `cuts` are detached, (members, rows, *shape) each. `front` and `leaves` hold the graph that leads back to the
-    inputs, where one was asked for; without a front both are empty and the cuts are the inputs.
+    inputs, where one was asked for; without a front both are empty and the cuts are the inputs. Leaves may have more
+    rows, at their end.
     """
 
     cuts: Tensors
@@ -43,6 +44,7 @@ class Projection:
         """Take gradients with respect to the cuts, (members, targets, rows, *shape), back to the inputs."""
         if not self.leaves:
             return gradients
+        rows = gradients[0].shape[2]
         per_target = [
             torch.autograd.grad(
                 self.front,
@@ -54,7 +56,7 @@ class Projection:
             )
             for target in range(gradients[0].shape[1])
         ]
-        return tuple(_stacked(tensors) for tensors in zip(*per_target, strict=True))
+        return tuple(_stacked(tensors)[:, :, :rows] for tensors in zip(*per_target, strict=True))
 
 
 class _Reached(Exception):  # noqa: N818 (no error)
@@ -64,9 +66,8 @@ class _Reached(Exception):  # noqa: N818 (no error)
 class Split:
     """The networks of `function`, taken apart where they can be; `remark` says why not, where they cannot.
 
-    `obstacle` says why their nonlinear functions cannot be followed one by one, where they cannot.
-
-    `inputs` and `auxiliary` are examples of what the network takes, a row or more.
+    `obstacle` says why their nonlinear functions cannot be followed one by one, where they cannot. `inputs` and
+    `auxiliary` are examples of what the network takes, a row or more.
     """
 
     def __init__(self, function: EnsembleFunction, inputs: Tensors, auxiliary: Auxiliary) -> None:
@@ -85,8 +86,8 @@ class Split:
             self.remark = str(error).partition("\n")[0] or type(error).__name__
             if isinstance(error, ConsilienceError):
                 # Random inputs may lie where the network is not defined; those that are given may not.
+                self.remark = f"random inputs do not suit it: {self.remark}"
                 function.gradients(*_first_row(inputs, auxiliary))
-
         self.obstacle = self._obstacle(*_first_row(inputs, auxiliary))
 
     def of(self, function: EnsembleFunction) -> Split:
@@ -131,6 +132,20 @@ class Split:
         if not graph:
             return Projection(tuple(cuts))
         return Projection(tuple(tensor.detach() for tensor in cuts), tuple(cuts), leaves)
+
+    def project_ends(self, inputs: Tensors, references: Tensors, auxiliary: Auxiliary) -> tuple[Projection, Tensors]:
+        """Project inputs, with what leads back to them, and their references, of which the cuts are returned.
+
+        A single reference goes with the inputs, because a front as large as its weights is read anew each time.
+        """
+        if not self.has_front or any(len(reference) > 1 for reference in references):
+            here = self.project(inputs, auxiliary, graph=True)
+            return here, self.project(references, auxiliary).cuts
+        rows = len(inputs[0])
+        both = tuple(torch.cat(pair) for pair in zip(inputs, references, strict=True))
+        ends = self.project(both, auxiliary, graph=True)
+        here, front = (tuple(cut[:, :rows] for cut in cuts) for cuts in (ends.cuts, ends.front))
+        return Projection(here, front, ends.leaves), tuple(cut[:, rows:] for cut in ends.cuts)
 
     def outputs(
         self, cuts: Tensors, auxiliary: Auxiliary, nonlinear: Callable[..., Any] | None = None, beside: Tensors = ()

@@ -16,7 +16,6 @@ from consilience.faithfulness.curves import (
     KINDS,
     MAGNITUDE,
     RANDOM,
-    SLOPES,
     counts_of,
     curves,
     places_of,
@@ -92,7 +91,7 @@ def _add(trained: Trained, subject: Subject, of_groups: np.ndarray, place: slice
         attributions = subject.by_feature(batch, method)
         explained = attributions[:, targets, own]
         mean, sign = explained.mean(axis=0), np.sign(ends[0] - ends[1])[:, None]
-        oriented = method.signed and method.name not in SLOPES
+        oriented = method.signed
         rankings[method.name] = [places_of(sign * mean if oriented else np.abs(mean))]
         _add_ranks(trained, method.name, place, np.abs(explained), magnitude)
         lines = np.abs(np.concatenate([attributions.mean(axis=0, keepdims=True), attributions]))

@@ -19,8 +19,6 @@ KINDS = ("deletion", "insertion")
 RANDOM, MAGNITUDE = "random", "magnitude_of_input"
 CONTROLS = (RANDOM, MAGNITUDE)
 DRAWS = 5
-# Signed slopes: which way F moves where an element rises, not what the element contributes. They rank by size.
-SLOPES = ("smoothgrad",)
 
 # From inputs, a tensor (samples, *shape) a branch, to the explained value of each sample, float64 (samples,).
 Value = Callable[[Tensors], np.ndarray]

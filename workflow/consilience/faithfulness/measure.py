@@ -22,10 +22,15 @@ from consilience.training.ensemble import Ensemble
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """The tables of a model: `scores` and `curves`, with the columns `tables.SCORES` and `tables.CURVES`."""
+    """The tables of a model: `scores` and `curves`, with the columns `tables.SCORES` and `tables.CURVES`.
+
+    `samples` counts those that were explained again: fewer than asked for where the test role has no more, or where
+    the attributions of so many features would not fit in memory.
+    """
 
     scores: pd.DataFrame
     curves: pd.DataFrame
+    samples: int
 
 
 def measure(
@@ -65,4 +70,4 @@ def measure(
     few = Resampling.of(subject.groups[:RANDOMIZED_SAMPLES], resamples, seed)
     scores.add_randomization(trained, stages[-1], few)
     scores.add_agreement(trained, subject.features, min(top, subject.features))
-    return Faithfulness(scores.frame(), curve_table(trained, stages, subject.features))
+    return Faithfulness(scores.frame(), curve_table(trained, stages, subject.features), len(subject.rows))

@@ -68,7 +68,7 @@ class Subject:
         if len(dataset.features) < 2:
             raise ConsilienceError(f"{dataset.path}: {len(dataset.features)} feature; a ranking needs two or more")
         chosen = [method_named(name) for name in methods]
-        real = _on_real_labels(ensemble)
+        real = ensemble.on_real_labels()
         reader = batch_reader(dataset, split, real, module, chosen, settings, seed, device, references)
         if reader.source is None:
             training, name = np.flatnonzero(split["role"] == "train"), settings["reference"]
@@ -113,14 +113,6 @@ class Subject:
     def by_feature(self, batch: Batch, method: Method) -> np.ndarray:
         """Return a method's attributions, float64 (members, targets, samples, features)."""
         return self.reader.sums(batch.attribute(method, self.reader.settings)).double().cpu().numpy()
-
-
-def _on_real_labels(ensemble: Ensemble) -> Ensemble:
-    real = [place for place, member in enumerate(ensemble.members) if member.permuted == 0]
-    if not real:
-        raise ConsilienceError(f"model {ensemble.model}: no member was trained on real labels")
-    states = {name: values[real] for name, values in ensemble.states.items()}
-    return replace(ensemble, members=[ensemble.members[place] for place in real], states=states)
 
 
 def check_attributions(subject: Subject, attributions: Sequence[Attributions], known: pd.Index) -> None:

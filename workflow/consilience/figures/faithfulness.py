@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from consilience.figures.style import BLACK, GRAY, PALETTE, entitle, new_figure, number, shorten, styled
+from consilience.figures.style import BLACK, GRAY, METHOD_COLORS, entitle, new_figure, number, shorten, styled
 from consilience.figures.training import CONFUSION_COLORS
 
 CONTROLS = {"random": (0, (4, 2)), "magnitude_of_input": (0, (1, 1.2))}
@@ -22,8 +22,6 @@ KINDS = {"deletion": "change that is left", "insertion": "change that is reached
 # The axis of a curve is the square root of the share: what matters happens among the first few features.
 SHARES = {0: "0", 0.01: "1 %", 0.1: "10 %", 0.3: "30 %", 0.5: "50 %", 1: "100 %"}
 DASHED = (0, (4, 3))
-# Further colors after Tol (2021), Colour schemes: muted; gray is that of the controls.
-COLORS = (*PALETTE[:-1], "#882255", "#999933", "#332288")
 FAR = 2.5  # values that an axis shows beyond 1 before it becomes logarithmic there
 COLUMNS = 6  # of the legend
 
@@ -35,7 +33,7 @@ def faithfulness_panels(scores: pd.DataFrame, curves: pd.DataFrame, model: str) 
     `scores` and `curves` are the tables of `faithfulness.measure`.
     """
     methods = list(curves.loc[curves["curve"] == "randomization", "method"].unique())
-    colors = dict(zip(methods, cycle(COLORS))) | dict.fromkeys(CONTROLS, GRAY)
+    colors = dict(zip(methods, cycle(METHOD_COLORS))) | dict.fromkeys(CONTROLS, GRAY)
     lines = math.ceil(len(colors) / COLUMNS)
     figure = new_figure(10.4, 6.6 + 0.2 * (lines + max(0, len(methods) - 4)))
     top, panels = _rooms(figure, lines)

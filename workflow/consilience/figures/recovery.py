@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from consilience.figures.style import GRAY, PALETTE, entitle, lighten, panel_grid, shorten, styled
+from consilience.figures.style import GRAY, METHOD_COLORS, entitle, lighten, panel_grid, shorten, styled
 
 MARKERS = {"consensus": "D", "model": "o", "linear": "s", "marginal": "^"}
+UNATTRIBUTED = ("linear", "marginal")
+LEGEND_COLUMNS = 4  # more would reach the title
 EFFECT_NAMES = {"all": "all effects", "linear": "linear", "threshold": "thresholded", "interaction": "interactions"}
 
 
@@ -26,8 +28,11 @@ def recovery_dots(recovery: pd.DataFrame) -> Figure:
     effects = [effect for effect in EFFECT_NAMES if (recovery["effect"] == effect).any()]
     values = recovery.groupby(["scope", "name", "method", "effect"], sort=False).mean(numeric_only=True).reset_index()
     rows = list(dict.fromkeys(values.loc[values["scope"] != "member", "name"]))
-    colors = dict(zip(dict.fromkeys(values["method"]), cycle(PALETTE)))
-    figure, panels = panel_grid(len(effects) + 1, len(effects) + 1, 1.9, 0.34 * len(rows) + 0.9, sharey=True)
+    attributed = dict.fromkeys(values.loc[~values["scope"].isin(UNATTRIBUTED), "method"])
+    colors = dict(zip(attributed, cycle(METHOD_COLORS)))
+    colors |= {method: GRAY for method in values["method"].unique() if method not in colors}
+    height = max(0.34, 0.07 * len(attributed)) * len(rows) + 0.9 + 0.16 * (len(colors) // LEGEND_COLUMNS)
+    figure, panels = panel_grid(len(effects) + 1, len(effects) + 1, 1.9, height, sharey=True)
     for effect, axes in zip(effects, panels[:-1], strict=True):
         part = values[values["effect"] == effect]
         _dots(axes, part, rows, colors, "average_precision", part["chance"].mean())
@@ -43,7 +48,7 @@ def recovery_dots(recovery: pd.DataFrame) -> Figure:
         Line2D([], [], linestyle="", marker="o", color=color, label=name.replace("_", " "))
         for name, color in colors.items()
     ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside upper right", ncols=min(len(handles), LEGEND_COLUMNS))
     entitle(figure, "Planted features found again", _caption(recovery))
     return figure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,14 @@ class Ensemble:
     def network(self, build: Build) -> nn.Module:
         """Build the network in eval mode; its weights are those of no member."""
         return build_network(build, self.specification, self.context, seed=0).eval()
+
+    def on_real_labels(self) -> Ensemble:
+        """Return the members that were trained on real labels; refuses an ensemble without any."""
+        real = [place for place, member in enumerate(self.members) if member.permuted == 0]
+        if not real:
+            raise ConsilienceError(f"model {self.model}: no member was trained on real labels")
+        states = {name: values[real] for name, values in self.states.items()}
+        return replace(self, members=[self.members[place] for place in real], states=states)
 
     def save(self, path: str | Path) -> None:
         """Write the ensemble as safetensors: `state/*`, `scaling/<branch>/*`, `target/*`, and the facts."""
