@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from consilience.attribution.names import TOLERANCE
 from consilience.attribution.store import read
 from consilience.consensus.linear import CONSENSUS_KINDS
 from consilience.evaluation import HEADLINE, LESS_IS_BETTER, best_trivial, number, with_interval
@@ -18,7 +19,6 @@ from consilience.splits import ROLES
 
 SHOWN = 5
 FEW_GROUPS = 20
-TOLERANCE = 0.01
 CHECK_COLUMNS = ("check", "method", "metric", "value", "high")
 Metrics = dict[str, dict[str, Any]]
 

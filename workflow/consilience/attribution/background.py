@@ -10,7 +10,8 @@ import torch
 
 from consilience.attribution.function import GRADIENT_NUMBERS, Tensors
 from consilience.attribution.names import DEFAULTS
-from consilience.attribution.split import Auxiliary, Projection, Split, repeated
+from consilience.attribution.projection import Projection
+from consilience.attribution.split import Auxiliary, Split, repeated
 
 if TYPE_CHECKING:
     from consilience.attribution.batches import Batch

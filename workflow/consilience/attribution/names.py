@@ -40,6 +40,8 @@ METHOD_FACTS: Mapping[str, MethodFacts] = MappingProxyType(
     }
 )
 METHOD_NAMES = tuple(METHOD_FACTS)
+# Of the completeness gap, relative to the change it should sum to: more is said where people look.
+TOLERANCE = 0.01
 REFERENCE_NAMES = ("mean", "zero", "blurred", "sample")
 ROLES = ("train", "validation", "test")
 CLASS_OF = ("label", "prediction")

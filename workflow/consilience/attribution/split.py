@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 
 from consilience.attribution.function import NUMBERS_AT_ONCE, EnsembleFunction, Network, Reduction, Tensors
 from consilience.attribution.interception import Call, Interception, Nonlinear, UnsupportedError, Way
+from consilience.attribution.projection import Projection, stacked
 from consilience.errors import ConsilienceError
 
 Auxiliary = Mapping[str, torch.Tensor]
@@ -27,40 +27,8 @@ BETWEEN = 0.3
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
-@dataclass
-class Projection:
-    """Samples in the front's outputs.
-
-    `cuts` are detached, (members, rows, *shape) each. `front` and `leaves` hold the graph that leads back to the
-    inputs, where one was asked for; without a front both are empty and the cuts are the inputs. Leaves may have more
-    rows, at their end.
-    """
-
-    cuts: Tensors
-    front: Tensors = ()
-    leaves: Tensors = ()
-
-    def pull(self, gradients: Tensors) -> Tensors:
-        """Take gradients with respect to the cuts, (members, targets, rows, *shape), back to the inputs."""
-        if not self.leaves:
-            return gradients
-        rows = gradients[0].shape[2]
-        per_target = [
-            torch.autograd.grad(
-                self.front,
-                self.leaves,
-                [gradient[:, target] for gradient in gradients],
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            for target in range(gradients[0].shape[1])
-        ]
-        return tuple(_stacked(tensors)[:, :, :rows] for tensors in zip(*per_target, strict=True))
-
-
-class _Reached(Exception):  # noqa: N818 (no error)
-    """What was asked for is known; the rest of the network need not run."""
+class _Reached(BaseException):
+    """What was asked for is known; the rest of the network need not run, and must not take this for an error."""
 
 
 class Split:
@@ -221,7 +189,7 @@ class Split:
         for target in range(self.function.targets):
             pulled = self.function.pull(outputs, leaves, target)
             kept.append(reduce(pulled) if reduce else pulled)
-        return tuple(_stacked(tensors) for tensors in zip(*kept, strict=True))
+        return tuple(stacked(tensors) for tensors in zip(*kept, strict=True))
 
     def rows_at_once(self, internal_batch: int) -> int:
         """Return how many rows the head takes at once: as many numbers as `internal_batch` whole rows, and no more."""
@@ -285,11 +253,6 @@ def _watched(function: EnsembleFunction) -> tuple[EnsembleFunction, list[Way]]:
 
     other._call = watched
     return other, ways
-
-
-def _stacked(targets: Tensors) -> torch.Tensor:
-    """Return tensors (members, rows, *shape), one a target, as one (members, targets, rows, *shape); one is no copy."""
-    return torch.stack(targets, dim=1) if len(targets) > 1 else targets[0].unsqueeze(1)
 
 
 def _agree(own: Sequence[torch.Tensor], others: Sequence[torch.Tensor], tolerance: float) -> bool:

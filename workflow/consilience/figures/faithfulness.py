@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from consilience.attribution.names import METHOD_FACTS, TOLERANCE
 from consilience.figures.style import BLACK, GRAY, METHOD_COLORS, entitle, new_figure, number, shorten, styled
 from consilience.figures.training import CONFUSION_COLORS
 
@@ -127,7 +128,9 @@ def _gain(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) -> None:
     axes.set(
         title="Gain over a random ranking", xlabel="difference of areas, right is better:\n● deletion   ◆ insertion"
     )
-    _name_rows(axes, names)
+    # A ranking that knows which way features push compares only with others that do.
+    by_size = [name for name in names if name in METHOD_FACTS and not METHOD_FACTS[name].signed]
+    _name_rows(axes, [f"{name} (by size)" if name in by_size else name for name in names])
 
 
 def _methods(axes: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
@@ -217,7 +220,8 @@ def _caption(scores: pd.DataFrame) -> str:
         f"{curves['samples']} test samples of {curves['groups']} groups (randomization: {randomized['samples']} of "
         f"{randomized['groups']}); bars are 95 % intervals, resampling groups. 1 is F(x) - F(reference), oriented; "
         "curves leave 0 to 1 where features that push the other way go last. Signed methods are ranked by what pushes "
-        "the way the prediction went, the others by size. Horizontal axis of the curves: square root of the share. "
+        "the way the prediction went, the others by size: the two kinds do not compare. Horizontal axis of the curves: "
+        "square root of the share. "
         "Beyond 1, axes may be logarithmic.",
     ]
     gaps = scores[scores["check"] == "completeness"].pivot_table(
@@ -225,6 +229,7 @@ def _caption(scores: pd.DataFrame) -> str:
     )
     parts = [
         f"{_plain(name)} {number(100 * row.relative_gap, '.2g')} % ({number(100 * row.worst_relative_gap, '.2g')} %)"
+        f"{' ABOVE TOLERANCE' if row.relative_gap > TOLERANCE else ''}"
         for name, row in zip(gaps.index, gaps.itertuples(), strict=True)
     ]
     if parts:
