@@ -98,7 +98,7 @@ def _randomization(axes: Axes, rows: pd.DataFrame, scores: pd.DataFrame, colors:
     last = scores[scores["check"] == "randomization"].set_index("method")
     stages = rows.drop_duplicates("position")
     end = stages["position"].max()
-    for name, width in zip(last.index, _widths(len(colors)), strict=False):
+    for name, width in zip(last.index, _widths(len(colors))[: len(last)], strict=True):
         line, color = rows[rows["method"] == name], colors[name]
         style = {"linewidth": width, "marker": "o", "markersize": 1.7 * width, "markeredgewidth": 0}
         axes.plot(line["position"], line["value"], color=color, zorder=3, **style)
