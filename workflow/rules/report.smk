@@ -20,9 +20,7 @@ rule summary:
             for name, study in STUDIES.items()
             for model in study.models
         ],
-        checks=[
-            f"results/{name}/faithfulness/{model}.tsv" for name, study in STUDIES.items() for model in study.models
-        ],
+        checks=[f"results/{name}/faithfulness/{model}.tsv" for name, study in STUDIES.items() for model in study.models],
         recoveries=[f"results/{name}/recovery.tsv" for name, study in STUDIES.items() if study.simulated],
     output:
         table=report("results/summary.tsv", caption="../report/summary.rst", category="summary"),
