@@ -90,6 +90,7 @@ def test_a_checkpoint_is_no_raw_file(tmp_path):
             "models: 'a b' cannot be a name; expected letters, digits and _, not starting with drivers_",
         ),
         ({"models.drivers_mlp": {}}, "models: 'drivers_mlp' cannot be a name; expected letters.* not starting with"),
+        ({"models.mlp_curves": {}}, "models: 'mlp_curves' cannot be a name; expected letters.* not ending in _curves"),
         ({"models.mlp\n": {}}, r"models: 'mlp\\n' cannot be a name"),
         ({"domain": ["toy"]}, r"domain: \['toy'\] is no domain; expected one of"),
         ({"source": 3}, "source: 3 is not keys and values; expected a kind among simulate, folder"),
