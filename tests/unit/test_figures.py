@@ -1,6 +1,4 @@
-import io
 import warnings
-from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -23,6 +21,7 @@ from consilience.figures.training import confusion_matrices, loss_curves, predic
 from consilience.files import save_figure
 from consilience.overlap import named_sets, overlaps
 from consilience.recovery import Score, attribution_scores, recovery
+from tests.unit.figure_examples import everything, rendered
 
 TARGETS = ["cost $_{x}", "50 %_b", "c^3"]
 FEATURES = [f"$f_{index}%$" for index in range(25)]
@@ -56,23 +55,6 @@ def bars(axes):
     (container,) = (one for one in axes.containers if isinstance(one, BarContainer))
     labels = [label.get_text() for label in axes.get_yticklabels()]
     return list(zip(labels, [patch.get_width() for patch in container], strict=True))
-
-
-def rendered(figure):
-    """Draw it as it is saved; the row labels of a panel must stay apart."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=100, format="png")
-    renderer = figure.canvas.get_renderer()
-    for axes in figure.axes:
-        boxes = [label.get_window_extent(renderer) for label in axes.get_yticklabels() if label.get_text()]
-        boxes.sort(key=lambda box: box.y0)
-        assert all(above.y0 >= below.y1 - 1 for below, above in pairwise(boxes))
-    return buffer.getvalue()
-
-
-def everything(figure):
-    """Every text of a figure, legends included."""
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
 
 
 @pytest.mark.parametrize("targets", [["y"], TARGETS])

@@ -1,8 +1,6 @@
-import io
 import warnings
-from itertools import combinations, pairwise
+from itertools import combinations
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +11,7 @@ from consilience.faithfulness.tables import CURVES, SCORES
 from consilience.figures.faithfulness import faithfulness_panels
 from consilience.figures.style import GRAY, METHOD_COLORS
 from consilience.files import save_figure
+from tests.unit.figure_examples import everything, rendered
 
 METHODS = ["gradient_x_input", "saliency", "integrated_gradients"]
 STAGES = ["trained", "a.very.long.name.of.a.module.that.goes.on", "first"]
@@ -66,27 +65,11 @@ def lines(axes, color):
     return [line for line in axes.get_lines() if to_hex(line.get_color()) == color.lower()]
 
 
-def rendered(figure):
-    """Draw it as it is saved; the row labels of a panel must stay apart."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=100, format="png")
-    renderer = figure.canvas.get_renderer()
-    for axes in figure.axes:
-        boxes = [label.get_window_extent(renderer) for label in axes.get_yticklabels() if label.get_text()]
-        boxes.sort(key=lambda box: box.y0)
-        assert all(above.y0 >= below.y1 - 1 for below, above in pairwise(boxes))
-    return buffer.getvalue()
-
-
-def everything(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
-
-
 def test_curves_are_drawn_at_the_root_of_the_share_in_the_methods_color():
     scores, curves = tables()
     figure = faithfulness_panels(scores, curves, "mlp_8")
     for kind in ("deletion", "insertion"):
-        for name, color in zip(METHODS, METHOD_COLORS, strict=False):
+        for name, color in zip(METHODS, METHOD_COLORS[: len(METHODS)], strict=True):
             (line,) = [one for one in lines(panels(figure)[kind.capitalize()], color) if len(one.get_xdata()) > 2]
             rows = curves[(curves["curve"] == kind) & (curves["method"] == name)]
             np.testing.assert_allclose(line.get_xdata() ** 2, rows["position"])
@@ -103,7 +86,7 @@ def test_randomization_shows_stages_and_the_level_of_the_input():
     assert labels[0] == "trained"
     assert labels[-1] == "input alone"
     assert len(labels[1]) <= 20
-    for name, color in zip(METHODS, METHOD_COLORS, strict=False):
+    for name, color in zip(METHODS, METHOD_COLORS[: len(METHODS)], strict=True):
         curve, level = lines(axes, color)
         np.testing.assert_allclose(curve.get_ydata(), [1, 0.65, 0.3])
         assert level.get_xdata() == [3]

@@ -4,13 +4,22 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from consilience.attribution import pieces
 from consilience.dataset import Dataset
 from consilience.files import write_table
 from consilience.training.train import train_model
 from tests.unit.training_examples import genes_dataset, perceptron, split_of
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+SCHEMA = ROOT / "workflow" / "consilience" / "schemas" / "study.schema.yaml"
+
+
+@pytest.mark.parametrize("file", [README, SCHEMA])
+def test_how_far_integration_is_exact_is_said_as_it_is(file):
+    assert re.findall(r"up to ([\d,]+) units", file.read_text()) == [f"{pieces.MAXIMUM_UNITS:,}"]
 
 
 def test_the_readme_does_what_it_says(tmp_path, monkeypatch, capsys):

@@ -90,10 +90,10 @@ def unit_maps(shapes: Shapes, units: Arrays | None) -> list[np.ndarray]:
     """Return the unit maps, int64 (*shape) a branch: each element is its own feature where `units` is None."""
     if units is None:
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
-        starts = np.cumsum([0, *sizes])
+        starts = np.cumsum([0, *sizes[:-1]])
         return [
             np.arange(size).reshape(shape) + start
-            for size, start, shape in zip(sizes, starts, shapes.values(), strict=False)
+            for size, start, shape in zip(sizes, starts, shapes.values(), strict=True)
         ]
     maps = [np.asarray(part) for part in in_order("units", units, list(shapes))]
     for (name, shape), part in zip(shapes.items(), maps, strict=True):

@@ -115,6 +115,12 @@ class Batch:
         for members in self.function.parts(self.inputs, self.auxiliary):
             yield members, self.split.of(self.function.part(members))
 
+    def gap(self, method: Method, attributions: Tensors) -> tuple[np.ndarray, np.ndarray]:
+        """Return |sum of attributions - change| and |change|, float64 (members, targets, samples)."""
+        change = self.rise(method.needs_background)
+        total = sum(tensor.flatten(3).sum(dim=3, dtype=torch.float64) for tensor in attributions)
+        return (total - change).abs().cpu().numpy(), change.abs().cpu().numpy()
+
     def attribute(self, method: Method, settings: Mapping[str, Any]) -> Tensors:
         """Return a method's attributions, (members, targets, samples, *shape) a branch; 0 where masked."""
         return self.hide(method.function(self, settings))

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from consilience.attribution.batches import BatchReader
-from consilience.attribution.function import EnsembleFunction, Tensors, target_map
+from consilience.attribution.function import EnsembleFunction, target_map
 from consilience.attribution.methods import Method, method_named
 from consilience.attribution.names import complete_settings
 from consilience.attribution.references import OwnReference, background, reference_source
@@ -149,7 +149,7 @@ def _gather(
                 attributions = batch.attribute(method, reader.settings)
                 magnitudes[method.name].add(attributions, own)
                 if method.complete:
-                    gaps[method.name].append(_gap(attributions, batch.rise(method.needs_background)))
+                    gaps[method.name].append(batch.gap(method, attributions))
             bar.update(len(part))
     return {name: _statistics(magnitude, direction) | _joined(gaps[name]) for name, magnitude in magnitudes.items()}
 
@@ -159,12 +159,6 @@ def compared_with(method: Method, settings: Mapping[str, Any]) -> str:
     if method.needs_background:
         return f"{settings['background']} training samples"
     return settings["reference"] if method.needs_reference else ""
-
-
-def _gap(attributions: Tensors, rise: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return |sum of attributions - rise| and |rise|, (members, targets, samples)."""
-    total = sum(tensor.flatten(3).sum(dim=3, dtype=torch.float64) for tensor in attributions)
-    return (total - rise).abs().cpu().numpy(), rise.abs().cpu().numpy()
 
 
 def _statistics(magnitude: Magnitude, direction: Direction) -> dict[str, Any]:

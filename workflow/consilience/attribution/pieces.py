@@ -15,7 +15,7 @@ from consilience.attribution.interception import Call, UnsupportedError
 from consilience.attribution.split import Auxiliary, Split, repeated
 
 # Units of all piecewise-linear layers together, beyond which a quadrature is cheaper.
-MAXIMUM_UNITS = 16384
+MAXIMUM_UNITS = 2048
 # Width of a piece on which nothing moves.
 SMALLEST = 1e-30
 AT_ZERO = frozenset(("relu", "leaky_relu", "prelu", "abs", "absolute", "__abs__"))
@@ -38,7 +38,8 @@ def bends(call: Call) -> tuple[float, ...] | None:
     if call.name == "relu6":
         return (0.0, 6.0)
     if call.name == "hardtanh":
-        given = dict(zip(("min_val", "max_val"), call.arguments[1:], strict=False)) | call.keywords
+        positional = call.arguments[1:3]
+        given = dict(zip(("min_val", "max_val")[: len(positional)], positional, strict=True)) | call.keywords
         return (float(given.get("min_val", -1.0)), float(given.get("max_val", 1.0)))
     return None
 
@@ -111,7 +112,7 @@ def mean_slope(widths: Tensors, call: Call) -> torch.Tensor:
     heights = [call.function(torch.full_like(middle[:1], knot), *call.arguments[1:], **call.keywords) for knot in knots]
     slopes = [(heights[n + 1] - heights[n]) / (knots[n + 1] - knots[n]) for n in range(len(knots) - 1)]
     mean = slopes[0]
-    for place, before, after in zip(places, slopes, slopes[1:], strict=False):
+    for place, before, after in zip(places, slopes[:-1], slopes[1:], strict=True):
         above = (middle - place).add_(width, alpha=0.5).div_(width.clamp_min(SMALLEST)).clamp(0, 1)
         mean = torch.addcmul(mean, after - before, above)
     return torch.addcmul(outputs.detach(), mean, inputs - middle)

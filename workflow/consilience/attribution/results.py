@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from consilience.attribution.batches import Batch
 from consilience.attribution.function import Tensors
@@ -88,10 +87,7 @@ class Gathered:
         self.mean.add(self.space.sums(attributions), None)
         self.direction.add(batch.values_and_gradients[1], None)
         if method.complete:
-            change = batch.rise(method.needs_background)
-            total = sum(tensor.flatten(3).sum(dim=3, dtype=torch.float64) for tensor in attributions)
-            self.gap[:, :, places] = (total - change).abs().cpu().numpy()
-            self.change[:, :, places] = change.abs().cpu().numpy()
+            self.gap[:, :, places], self.change[:, :, places] = batch.gap(method, attributions)
         if label is not None:
             self.labels = np.zeros(self.shape[2], np.int64) if self.labels is None else self.labels
             self.labels[places] = label

@@ -24,7 +24,7 @@ def cascade(
 
     `names` are the tensors in the order of registration, `states` each of them (members, ...). Modules are randomized
     one by one from the output to the input, all tensors of a module at once, over `STAGES` stages at most; after the
-    last nothing is as trained. `states` themselves stay as they are.
+    last all are (a tensor of equal entries, or of one, stays what it is). `states` themselves stay as they are.
     """
     owners: dict[str, list[str]] = {}
     for name in names:

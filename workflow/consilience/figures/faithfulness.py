@@ -38,7 +38,7 @@ def faithfulness_panels(scores: pd.DataFrame, curves: pd.DataFrame, model: str) 
     lines = math.ceil(len(colors) / COLUMNS)
     figure = new_figure(10.4, 6.6 + 0.2 * (lines + max(0, len(methods) - 4)))
     top, panels = _rooms(figure, lines)
-    for axes, (kind, label) in zip(panels[0], KINDS.items(), strict=False):
+    for axes, (kind, label) in zip(panels[0, : len(KINDS)], KINDS.items(), strict=True):
         _curves(axes, curves[curves["curve"] == kind], colors)
         axes.set(title=kind.capitalize(), xlabel="features replaced, in the method's order", ylabel=label)
     _randomization(panels[0, 2], curves[curves["curve"] == "randomization"], scores, colors)
