@@ -11,7 +11,7 @@ from typing import Any
 
 from consilience.domains import has_module, slices
 from consilience.errors import ConsilienceError, nearest
-from consilience.study_checks import completed, contradictions, paths, problems, resolve, sound
+from consilience.study_checks import completed, contradictions, paths, problems, resolve, sound, unknown_methods
 from consilience.yaml_files import read_yaml
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -67,14 +67,20 @@ class Study:
         return self.settings["attribution"]["primary"]
 
     @property
+    def own_methods(self) -> dict[str, dict[str, Any]]:
+        """The facts of the attribution methods that the slice adds, by name."""
+        return own_methods(self.domain)
+
+    @property
     def encoded(self) -> bool:
         """Whether the slice encodes the dataset after the split."""
         return has_module(self.domain, "encode")
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """The part of the settings that the slice's own steps see: all but the chain's sections."""
-        return {key: value for key, value in self.settings.items() if key not in CHAIN}
+        """The part of the settings that preparation and encoding see: all but the chain's and what comes after it."""
+        later = slice_schema(self.domain).get("analysis", [])
+        return {key: value for key, value in self.settings.items() if key not in (*CHAIN, *later)}
 
     @property
     def simulation(self) -> dict[str, Any]:
@@ -136,6 +142,8 @@ def load_study(path: Path) -> Study:
     # What the schema refuses cannot be judged further; the rest is, so that all faults are told at once.
     settings = sound(completed(settings, schema), schema)
     lines += [*resolve(settings, schema, path.parent), *contradictions(settings)]
+    domain = settings.get("domain")
+    lines += unknown_methods(settings, own_methods(domain) if _is_domain(domain) else {}, schema)
     faults += [f"{path}: {line}" for line in lines]
     if faults:
         raise ConsilienceError("\n".join(faults))
@@ -154,8 +162,18 @@ def check_config(config: Mapping[str, Any], file: str = "config.yaml or --config
 
 
 def slice_schema(domain: str) -> dict[str, Any]:
-    """Read a slice's schema.yaml: `sources` by kind, `properties`, `required`, and the keys `simulation` depends on."""
+    """Read a slice's schema.yaml.
+
+    It has `sources` by kind, `properties`, `required`, the keys that `simulation` depends on, those that only the
+    slice's `analysis` sees, and the facts of its own attribution `methods`.
+    """
     return read_yaml(slices()[domain] / "schema.yaml")
+
+
+def own_methods(domain: str) -> dict[str, dict[str, Any]]:
+    """Return the facts of a slice's own attribution methods by name, without their descriptions."""
+    methods = slice_schema(domain).get("methods", {})
+    return {name: {key: fact for key, fact in facts.items() if key != "description"} for name, facts in methods.items()}
 
 
 def merged_schema(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,10 +224,12 @@ def _partial_schema(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merge(base: Any, extra: Any) -> Any:
-    """Merge schemas: mappings key by key, lists joined, anything else replaced."""
+    """Merge schemas: mappings key by key, lists joined, anything else and defaults replaced."""
     if isinstance(base, dict) and isinstance(extra, dict):
         return {
-            key: _merge(base[key], extra[key]) if key in base and key in extra else base.get(key, extra.get(key))
+            key: _merge(base[key], extra[key])
+            if key in base and key in extra and key != "default"
+            else extra.get(key, base.get(key))
             for key in [*base, *(key for key in extra if key not in base)]
         }
     if isinstance(base, list) and isinstance(extra, list):

@@ -1,4 +1,4 @@
-"""What every network of every slice is built from, and the multilayer perceptron that several slices share.
+"""What every network of every slice is built from, and the networks that several slices share.
 
 A slice's `model.py` has `build(specification, context) -> torch.nn.Module`. The module is called as
 `module(*inputs, **auxiliary)` with scaled inputs in branch order, and returns raw outputs (samples, outputs). Two
@@ -8,14 +8,17 @@ optional attributes tell the training engine what it may do:
                   `Dropout` from here, whose masks the engine supplies.
     first_layers  names of the submodules whose `weight` (or an LSTM's `weight_ih_l0`) touches an input branch: the
                   recipe's `first_layer_scale` multiplies them.
+
+A module that is `Encoded` is trained in two steps: its encoder without labels, then its head on what the encoder gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -130,5 +133,49 @@ class MultilayerPerceptron(nn.Module):
 
     def forward(self, *inputs: Tensor, **auxiliary: Tensor) -> Tensor:  # noqa: ARG002 (part of the interface)
         """Map branches (samples, *shape) to raw outputs (samples, outputs); auxiliary tensors are not used."""
-        flat = [branch.flatten(1) for branch in inputs]
-        return self.output(self.hidden(flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)))
+        return self.output(self.hidden(flattened(inputs)))
+
+
+def flattened(inputs: Sequence[Tensor]) -> Tensor:
+    """Return branches (samples, *shape) side by side, (samples, elements)."""
+    flat = [branch.flatten(1) for branch in inputs]
+    return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
+
+
+class Encoder(Protocol):
+    """A module from flat inputs (samples, elements) to codes (samples, codes) that learns from inputs alone.
+
+    `epochs` says how often `fit` calls `tick`; `fit` returns what metrics.json tells of the fitted encoder.
+    """
+
+    epochs: int
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the codes."""
+
+    def fit(self, training: Tensor, validation: Tensor, seed: int, tick: Callable[[], None]) -> dict[str, Any]:
+        """Learn from inputs of both roles."""
+
+
+class Encoded(nn.Module):
+    """A head behind an encoder, which is fitted once for all members that see the same rows, and then stays as it is."""
+
+    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    @property
+    def stackable(self) -> bool:
+        """Whether members may be stacked: the head decides, as the encoder draws no random number."""
+        return bool(getattr(self.head, "stackable", False))
+
+    @property
+    def first_layers(self) -> list[str] | None:
+        """The first layers that are trained on labels: the head's."""
+        names = getattr(self.head, "first_layers", None)
+        return None if names is None else [f"head.{name}" for name in names]
+
+    def forward(self, *inputs: Tensor, **auxiliary: Tensor) -> Tensor:
+        """Map branches (samples, *shape) to raw outputs (samples, outputs); auxiliary tensors go to the head."""
+        return self.head(self.encoder(flattened(inputs)), **auxiliary)

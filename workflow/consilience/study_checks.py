@@ -11,8 +11,8 @@ from typing import Any
 
 import jsonschema
 
-from consilience.attribution.names import METHOD_NAMES
-from consilience.errors import nearest
+from consilience.attribution.names import FROM, METHOD_NAMES, MethodFacts, parts_of_method
+from consilience.errors import ConsilienceError, nearest
 
 SHIPPED = Path(__file__).resolve().parents[2] / "resources"
 WORDS = {
@@ -189,19 +189,36 @@ def resolve(settings: dict[str, Any], schema: dict[str, Any], folder: Path, key:
 
 def contradictions(settings: dict[str, Any]) -> Iterator[str]:
     """Yield a line for keys that cannot hold together; settings that are absent are not judged."""
-    split, attribution = (settings.get(section, {}) for section in ("split", "attribution"))
+    split = settings.get("split", {})
     shares = [split.get(role) for role in ("train", "validation", "test")]
     if None not in shares and abs(sum(shares) - 1) > 1e-9:
         yield f"split: train + validation + test is {sum(shares):.10g}; expected 1"
-    methods, primary = attribution.get("methods"), attribution.get("primary")
-    for method in dict.fromkeys([*(methods or []), *filter(None, [primary])]):
-        if method not in METHOD_NAMES:
-            key = "methods" if method in (methods or []) else "primary"
-            known = f"expected {'some' if key == 'methods' else 'one'} of {', '.join(METHOD_NAMES)}"
-            yield f"attribution.{key}: unknown method {method!r}; {known}{nearest(method, METHOD_NAMES)}"
-    if methods is not None and primary in METHOD_NAMES and primary not in methods:
-        yield f"attribution.primary: {primary!r} is not among attribution.methods"
     yield from _votes(settings)
+
+
+def unknown_methods(
+    settings: dict[str, Any], own: dict[str, dict[str, Any]], schema: dict[str, Any]
+) -> Iterator[str]:
+    """Yield a line for attribution methods that neither the library nor the slice has.
+
+    `own` are the facts of the slice's methods by name; `schema` knows the references.
+    """
+    attribution = settings.get("attribution", {})
+    methods, primary = attribution.get("methods"), attribution.get("primary")
+    facts, names = {name: MethodFacts(**part) for name, part in own.items()}, (*METHOD_NAMES, *own)
+    references = _part(_part(schema, "attribution"), "reference").get("enum", ())
+    known = set()
+    for method in dict.fromkeys([*(methods or []), *filter(None, [primary])]):
+        key = "methods" if method in (methods or []) else "primary"
+        try:
+            parts_of_method(method, facts, tuple(references))
+            known.add(method)
+        except ConsilienceError as error:
+            expected = f"expected {'some' if key == 'methods' else 'one'} of {', '.join(names)}"
+            problem = f"unknown method {method!r}; {expected}{nearest(method, names)}"
+            yield f"attribution.{key}: {problem if method.partition(FROM)[0] not in names else error}"
+    if methods is not None and primary in known and primary not in methods:
+        yield f"attribution.primary: {primary!r} is not among attribution.methods"
 
 
 def _votes(settings: dict[str, Any]) -> Iterator[str]:

@@ -29,7 +29,7 @@ class StudyResults:
 
     By model: `validation` is the mean of the members' best validation losses (infinite for imported weights), `checks`
     the table of faithfulness, `remarks` what attribution says of the network. `method` is the one whose lists form the
-    consensus. `shared` counts the split's own groups that stand in two roles.
+    consensus. `shared` counts the split's own groups that stand in two roles. `own_notes` are those of the slice.
     """
 
     base: Path
@@ -47,12 +47,19 @@ class StudyResults:
     recovery: pd.DataFrame | None
     checks: dict[str, pd.DataFrame]
     remarks: dict[str, list[str]]
+    own_notes: Sequence[str] = ()
 
     @classmethod
     def load(
-        cls, base: Path, models: Sequence[str], voters: Sequence[str], method: str, simulated: bool
+        cls,
+        base: Path,
+        models: Sequence[str],
+        voters: Sequence[str],
+        method: str,
+        simulated: bool,
+        notes: Sequence[str] = (),
     ) -> StudyResults:
-        """Read the results in the folder `base`."""
+        """Read the results in the folder `base`; `notes` are texts of the slice, a note a line."""
         split = read_json(base / "split.json")
         return cls(
             base=base,
@@ -70,6 +77,7 @@ class StudyResults:
             recovery=read_table(base / "recovery.tsv") if simulated else None,
             checks={model: read_table(base / "faithfulness" / f"{model}.tsv", CHECK_COLUMNS) for model in models},
             remarks={model: read(base / "attributions" / model / f"{method}.h5").remarks for model in models},
+            own_notes=[line for path in notes for line in Path(path).read_text(encoding="utf-8").splitlines()],
         )
 
     @property
@@ -210,7 +218,7 @@ def note_lines(study: StudyResults) -> list[str]:
         f"{'' if study.check(model, 'deletion', 'area_minus_random', 'high') >= 0 else ' (too few groups to tell)'}"
         for model in unfaithful
     ]
-    return [f"  note       {note}" for note in notes]
+    return [f"  note       {note}" for note in [*notes, *study.own_notes]]
 
 
 def driver_texts(study: StudyResults, target: str) -> list[str]:

@@ -28,6 +28,7 @@ for study_name, study in STUDIES.items():
             domain=study.domain,
             specification=lambda wildcards: setting("models", wildcards.model)(wildcards),
             attribution=setting("attribution"),
+            own_methods=study.own_methods,
             seed=setting("seed"),
             device=SETTINGS["device"],
             threads=SETTINGS["threads"],

@@ -39,7 +39,9 @@ GPU = 0 if SETTINGS["device"] == "cpu" else 1
 STARTED = time.time()
 ENVIRONMENT = f"{workflow.basedir}/envs/consilience.yaml"
 NEVER = "(?!)"  # matches no name: the rule stands, and no study needs it
-EXTRA_LISTS = {}  # by study: lists of features that a slice's own rules add to the overlap, name to path
+# By study, what a slice's own rules add: lists of features that join the overlap (name to path), texts whose lines the
+# summary tells as notes, and all other files.
+EXTRA_LISTS, EXTRA_NOTES, EXTRA_TARGETS = {}, {}, {}
 
 
 wildcard_constraints:

@@ -42,6 +42,7 @@ for study_name, study in STUDIES.items():
             domain=study.domain,
             specification=lambda wildcards: setting("models", wildcards.model)(wildcards),
             attribution=setting("attribution"),
+            own_methods=study.own_methods,
             faithfulness=setting("faithfulness"),
             top=setting("consensus", "top"),
             seed=setting("seed"),

@@ -21,6 +21,7 @@ rule summary:
             for model in study.models
         ],
         checks=[f"results/{name}/faithfulness/{model}.tsv" for name, study in STUDIES.items() for model in study.models],
+        notes=lambda wildcards: [path for paths in EXTRA_NOTES.values() for path in paths],
         recoveries=[f"results/{name}/recovery.tsv" for name, study in STUDIES.items() if study.simulated],
     output:
         table=report("results/summary.tsv", caption="../report/summary.rst", category="summary"),
@@ -36,12 +37,13 @@ rule summary:
         mem_mb=memory(500),
         runtime=10,
     params:
-        studies={
+        studies=lambda wildcards: {
             name: {
                 "models": study.models,
                 "voters": study.voters,
                 "method": study.primary,
                 "simulated": study.simulated,
+                "notes": EXTRA_NOTES.get(name, []),
             }
             for name, study in STUDIES.items()
         },

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from consilience.attribution.explain import explain_model
+from consilience.attribution.methods import Own
 from consilience.attribution.store import Attributions, write
 from consilience.dataset import Dataset
 from consilience.domains import has_module, slice_module
@@ -33,13 +34,14 @@ if "snakemake" in globals():
         ensemble = Ensemble.load(snakemake.input.ensemble)
         module = ensemble.network(slice_module(params.domain, "model").build)
         explain = slice_module(params.domain, "explain") if has_module(params.domain, "explain") else None
+        own = Own.of(explain, params.own_methods)
         device = str(choose_device(params.device))
         log.info("explained on %s", device)
         with Dataset.open(snakemake.input.dataset) as dataset:
             explained = explain_model(
                 dataset, split, ensemble, module, params.attribution["methods"], params.attribution, params.seed,
                 device=device, progress=sys.stderr.isatty(),
-                references=getattr(explain, "references", None),
+                own=own,
             )  # fmt: skip
         for remark in next(iter(explained.values())).remarks:
             log.warning("%s: %s", model, remark)

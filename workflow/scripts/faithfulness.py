@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 
+from consilience.attribution.methods import Own, method_named
 from consilience.attribution.store import read
 from consilience.dataset import Dataset
 from consilience.domains import has_module, slice_module
@@ -32,16 +33,18 @@ if "snakemake" in globals():
         ensemble = Ensemble.load(given.ensemble)
         module = ensemble.network(slice_module(params.domain, "model").build)
         explain = slice_module(params.domain, "explain") if has_module(params.domain, "explain") else None
+        own, methods = Own.of(explain, params.own_methods), params.attribution["methods"]
+        unsigned = [name for name in methods if not method_named(name, own).signed]
         device = str(choose_device(params.device))
         log.info("checked on %s", device)
         with Dataset.open(given.dataset) as dataset:
             found = measure(
                 dataset, split, ensemble, module, [read(path) for path in given.attributions], params.attribution,
                 **params.faithfulness, top=params.top, seed=params.seed, device=device,
-                progress=sys.stderr.isatty(), references=getattr(explain, "references", None),
+                progress=sys.stderr.isatty(), own=own,
             )  # fmt: skip
         write_table(output.scores, found.scores)
         write_table(output.curves, found.curves)
-        save_figure(output.figure, faithfulness_panels(found.scores, found.curves, ensemble.model))
+        save_figure(output.figure, faithfulness_panels(found.scores, found.curves, ensemble.model, unsigned))
         log.info("%s of %s samples were checked", found.samples, params.faithfulness["samples"])
         log.info("%s", describe(found.scores))

@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ class Explainer:
     def attribute(
         self,
         inputs: Arrays,
-        method: str = "integrated_gradients",
+        method: str | Method = "integrated_gradients",
         *,
         target: Target = None,
         reference: str | Arrays = "mean",
@@ -126,14 +126,16 @@ class Explainer:
     ) -> Attribution:
         """Attribute the predictions of `inputs`, an array (samples, *shape), or one a branch in a tuple or by name.
 
-        `target`: every target (None), a class by name or number, a pair (a, b) for F_a - F_b, `TrueClass(labels)` or
+        `method` is a name, or a slice's own `Method`. `target`: every target (None), a class by name or number, a pair (a, b) for F_a - F_b, `TrueClass(labels)` or
         `PredictedClass()`; see `targets`. `reference`: `mean`, `zero`, `blurred`, `sample`, or arrays like the inputs
         with as many samples, or one. `auxiliary`: what the networks read beside the inputs, by name; `mask_<branch>`
         is true where that branch is absent. `samples`: the samples' names; with `seed` they draw random numbers, which
         else follow from the samples' values: neither order nor company changes a result. `settings` are `steps`,
         `draws`, `noise`, `blur` and `internal_batch`, as in config/README.md.
         """
-        chosen, settings = method_named(method), _settings(settings)
+        chosen, settings = method if isinstance(method, Method) else method_named(method), _settings(settings)
+        if chosen.reference:
+            reference, chosen = chosen.reference, replace(chosen, reference="")
         given = self._given(inputs, auxiliary, reference, samples, seed)
         choice = choose(target, self.task, self.outputs, len(given.keys))
         gathered = Gathered(self.space, self.function.members, len(choice.names), len(given.keys), per_member)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,7 +27,7 @@ class Batch:
     """Some samples: what a method is given, and what methods share.
 
     `inputs` and `references` are scaled, a tensor (samples, *shape) a branch, references (1, *shape) where all samples
-    share one; `masks` bool (samples, *shape), true where absent, None for a branch without. `background` are training
+    share one; `others` are further references by name, for methods that name theirs; `masks` bool (samples, *shape), true where absent, None for a branch without. `background` are training
     samples (rows, *shape), `deviations` the sd of each branch in scaled units, for noise. `keys` (samples,) seed each
     sample's random numbers, so that its company changes nothing. `sums` knows which element belongs to which feature.
     """
@@ -36,6 +37,7 @@ class Batch:
     auxiliary: dict[str, torch.Tensor] = field(default_factory=dict)
     masks: Sequence[torch.Tensor | None] = ()
     references: Tensors | None = None
+    others: Mapping[str, Tensors] = field(default_factory=dict)
     background: Tensors | None = None
     deviations: Sequence[float] = ()
     keys: Sequence[int] = ()
@@ -115,15 +117,24 @@ class Batch:
         for members in self.function.parts(self.inputs, self.auxiliary):
             yield members, self.split.of(self.function.part(members))
 
+    def against(self, reference: str) -> Batch:
+        """Return the same samples beside one of the `others` as reference; beside their own where it is ""."""
+        if not reference:
+            return self
+        other = copy(self)
+        other.references = self.others[reference]
+        other.__dict__.pop("_reference_values", None)
+        return other
+
     def gap(self, method: Method, attributions: Tensors) -> tuple[np.ndarray, np.ndarray]:
         """Return |sum of attributions - change| and |change|, float64 (members, targets, samples)."""
-        change = self.rise(method.needs_background)
+        change = self.against(method.reference).rise(method.needs_background)
         total = sum(tensor.flatten(3).sum(dim=3, dtype=torch.float64) for tensor in attributions)
         return (total - change).abs().cpu().numpy(), change.abs().cpu().numpy()
 
     def attribute(self, method: Method, settings: Mapping[str, Any]) -> Tensors:
         """Return a method's attributions, (members, targets, samples, *shape) a branch; 0 where masked."""
-        return self.hide(method.function(self, settings))
+        return self.hide(method.function(self.against(method.reference), settings))
 
 
 def check_references(inputs: Tensors, references: Tensors | None) -> Tensors:
@@ -146,7 +157,7 @@ class BatchReader:
     """Reads samples in batches, scaled, with all that methods need of them, onto the device.
 
     `source` gives references and `background` is an array (rows, *shape) a branch, both scaled, None where no method
-    needs them. `seed` makes the samples' keys.
+    needs them; `others` give further references by name. `seed` makes the samples' keys.
     """
 
     dataset: Dataset
@@ -157,6 +168,7 @@ class BatchReader:
     settings: Mapping[str, Any]
     seed: int
     device: str
+    others: Mapping[str, ReferenceSource] = field(default_factory=dict)
     _split: Split | None = None
 
     def read(self, rows: np.ndarray) -> Batch:
@@ -178,9 +190,13 @@ class BatchReader:
             split=self._split,
         )
         if self.source:
-            references = check_references(inputs, tuple(self._tensor(array) for array in self.source(rows)))
-            batch.references = batch.keep_masked(references)
+            batch.references = self._references(batch, self.source, rows)
+        batch.others = {name: self._references(batch, source, rows) for name, source in self.others.items()}
         return batch
+
+    def _references(self, batch: Batch, source: ReferenceSource, rows: np.ndarray) -> Tensors:
+        references = check_references(batch.inputs, tuple(self._tensor(array) for array in source(rows)))
+        return batch.keep_masked(references)
 
     def batches(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Cut `rows` into batches whose gradients fit in memory, of `internal_batch` rows at most."""
@@ -202,9 +218,12 @@ class BatchReader:
 
     @cached_property
     def _deviations(self) -> list[float]:
-        """The sd of each branch in scaled units: the root mean square over its elements."""
-        parts = (self.scalings[name] for name in self.dataset.branches)
-        return [float(np.sqrt(np.mean((part.spread / part.scale) ** 2))) for part in parts]
+        """The sd of each branch in scaled units: the root mean square over its elements; 1 where it is not scaled."""
+        branches = self.dataset.branches
+        return [
+            1.0 if branch.scaling == "none" else float(np.sqrt(np.mean((part.spread / part.scale) ** 2)))
+            for branch, part in ((branch, self.scalings[name]) for name, branch in branches.items())
+        ]
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from consilience.attribution.batches import BatchReader
 from consilience.attribution.function import EnsembleFunction, target_map
-from consilience.attribution.methods import Method, method_named
-from consilience.attribution.names import complete_settings
-from consilience.attribution.references import OwnReference, background, reference_source
+from consilience.attribution.methods import Method, Own, method_named
+from consilience.attribution.references import ReferenceSource, background, reference_source
 from consilience.attribution.remarks import remarks
 from consilience.attribution.selection import check_split, explained_rows, showcase_rows
 from consilience.attribution.statistics import Direction, Magnitude, combine
@@ -45,31 +44,35 @@ def explain_model(
     seed: int,
     device: str = "cpu",
     progress: bool = False,
-    references: Mapping[str, OwnReference] | None = None,
+    own: Own | None = None,
 ) -> dict[str, Attributions]:
     """Return the attributions of a model's ensemble by every one of `methods`.
 
     `split` has the columns sample and role, rows in dataset order; `settings` is the study's attribution section
     (`names.DEFAULTS` fills what it lacks); `seed` chooses samples where there are too many, and the showcase.
-    `references` are the slice's own, by name. Raises ConsilienceError for unknown names and for parts that do not fit.
+    `own` are the slice's references and methods. Raises ConsilienceError for unknown names and for parts that do not fit.
     """
-    settings = complete_settings(settings, tuple(references or {}))
-    chosen = [method_named(name) for name in methods]
+    own = own or Own()
+    settings = own.complete(settings)
+    chosen = [method_named(name, own) for name in methods]
     check_ensemble(dataset, ensemble)
     check_split(dataset, split)
     rows = explained_rows(split, settings["roles"], settings["maximum_samples"], seed)
     labels = None if dataset.task == "regression" else np.asarray(dataset.labels)
     _check_classes(dataset, labels, rows)
-    reader = batch_reader(dataset, split, ensemble, module, chosen, settings, seed, device, references)
+    reader = batch_reader(dataset, split, ensemble, module, chosen, settings, seed, device, own)
     few = reader.read(rows[:3])
     said = remarks(reader.function, few.inputs, few.auxiliary)
-    own = labels
+    real = ensemble_function(ensemble.on_real_labels(), module, device)
+    classes = labels
     if settings["class_of"] == "prediction" and labels is not None:
-        real = ensemble_function(ensemble.on_real_labels(), module, device)
-        own = predicted_classes(reader, real, rows, labels)
-        _check_classes(dataset, own, rows, "is predicted for no sample")
-    gathered = _gather(reader, chosen, rows, own, progress)
-    shown = showcase_rows(split, labels, settings["showcase"], seed)
+        classes = predicted_classes(reader, real, rows, labels)
+        _check_classes(dataset, classes, rows, "is predicted for no sample")
+    gathered = _gather(reader, chosen, rows, classes, progress)
+    suited = np.flatnonzero(split["role"] == "test")
+    if settings["showcase_confidence"] is not None and labels is not None:
+        suited = confident(reader, real, suited, labels, settings["showcase_confidence"])
+    shown = showcase_rows(split, labels, settings["showcase"], seed, suited)
     maps = _showcase(reader, chosen, shown) if len(shown) else {}
     ids = dataset.samples["id"].astype(str).to_numpy()
     return {
@@ -101,18 +104,56 @@ def batch_reader(
     settings: Mapping[str, Any],
     seed: int,
     device: str = "cpu",
-    references: Mapping[str, OwnReference] | None = None,
+    own: Own | None = None,
 ) -> BatchReader:
-    """Return a reader of batches that hold what `methods` need; `settings` is complete (`complete_settings`)."""
+    """Return a reader of batches that hold what `methods` need; `settings` is complete (`Own.complete`)."""
     training = np.flatnonzero(split["role"] == "train")
-    source = others = None
-    if any(method.needs_reference for method in methods):
-        name, blur = settings["reference"], settings["blur"]
-        source = reference_source(name, dataset, ensemble.scalings, training, references, seed, blur)
+    names = {method.reference or settings["reference"] for method in methods if method.needs_reference}
+    sources = reference_sources(sorted(names), dataset, split, ensemble, settings, seed, own)
+    others = None
     if any(method.needs_background for method in methods):
         others = background(dataset, ensemble.scalings, training, settings["background"], seed)
     function = ensemble_function(ensemble, module, device)
-    return BatchReader(dataset, ensemble.scalings, function, source, others, settings, seed, device)
+    named = {method.reference: sources[method.reference] for method in methods if method.reference}
+    return BatchReader(
+        dataset, ensemble.scalings, function, sources.get(settings["reference"]), others, settings, seed, device, named
+    )
+
+
+def reference_sources(
+    names: Sequence[str],
+    dataset: Dataset,
+    split: pd.DataFrame,
+    ensemble: Ensemble,
+    settings: Mapping[str, Any],
+    seed: int,
+    own: Own | None = None,
+) -> dict[str, ReferenceSource]:
+    """Return references by name, fitted on the training role."""
+    training, slices = np.flatnonzero(split["role"] == "train"), (own or Own()).references
+    return {
+        name: reference_source(name, dataset, ensemble.scalings, training, slices, seed, settings["blur"])
+        for name in names
+    }
+
+
+def confident(
+    reader: BatchReader, function: EnsembleFunction, rows: np.ndarray, labels: np.ndarray, least: float
+) -> np.ndarray:
+    """Return those of `rows` whose class the members' mean probability names, and puts above `least`.
+
+    `function` has a target a class, or the log-odds of the second of two; `labels` (samples,) are the classes.
+    """
+    kept = []
+    for part in reader.batches(rows):
+        batch = reader.read(part)
+        values = function.values(batch.inputs, batch.auxiliary)
+        # Log-odds are the logits of two classes, the first of them 0.
+        logits = values if values.shape[2] > 1 else torch.cat([torch.zeros_like(values), values], dim=2)
+        probabilities = logits.softmax(dim=2).mean(dim=0).cpu().numpy()
+        right = probabilities.argmax(axis=1) == labels[part]
+        kept.append(part[right & (probabilities.max(axis=1) > least)])
+    return np.concatenate(kept) if kept else rows[:0]
 
 
 def predicted_classes(
@@ -158,7 +199,7 @@ def compared_with(method: Method, settings: Mapping[str, Any]) -> str:
     """Say what a method compares samples with; empty for nothing."""
     if method.needs_background:
         return f"{settings['background']} training samples"
-    return settings["reference"] if method.needs_reference else ""
+    return (method.reference or settings["reference"]) if method.needs_reference else ""
 
 
 def _statistics(magnitude: Magnitude, direction: Direction) -> dict[str, Any]:

@@ -7,15 +7,17 @@ element of the scaled inputs contributes to F.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from consilience.attribution.deeplift import deeplift, deeplift_shap
 from consilience.attribution.function import Tensors
-from consilience.attribution.names import METHOD_FACTS, METHOD_NAMES, MethodFacts, check_name
+from consilience.attribution.names import METHOD_FACTS, MethodFacts, complete_settings, parts_of_method
 from consilience.attribution.occlusion import occlusion
 from consilience.attribution.paths import integrated_gradients
 from consilience.attribution.peers import shap_deep_explainer, shap_gradient_explainer
+from consilience.attribution.references import OwnReference
 from consilience.attribution.sampling import expected_gradients, smoothgrad
 
 if TYPE_CHECKING:
@@ -26,11 +28,15 @@ MethodFunction = Callable[["Batch", Mapping[str, Any]], Tensors]
 
 @dataclass(frozen=True)
 class Method:
-    """A method with what it needs and promises; see `names.MethodFacts`."""
+    """A method with what it needs and promises; see `names.MethodFacts`.
+
+    `reference` is what it compares with in place of the study's own reference; "" for that one.
+    """
 
     name: str
     function: MethodFunction
     facts: MethodFacts
+    reference: str = ""
 
     @property
     def needs_reference(self) -> bool:
@@ -79,7 +85,33 @@ _FUNCTIONS: dict[str, MethodFunction] = {
 METHODS: dict[str, Method] = {name: Method(name, _FUNCTIONS[name], facts) for name, facts in METHOD_FACTS.items()}
 
 
-def method_named(name: str) -> Method:
-    """Return a method by name; an unknown one is refused with the nearest names."""
-    check_name("attribution method", name, METHOD_NAMES)
-    return METHODS[name]
+@dataclass(frozen=True)
+class Own:
+    """What a slice adds in its `explain.py`: `references` and `methods` by name."""
+
+    references: Mapping[str, OwnReference] = field(default_factory=dict)
+    methods: Mapping[str, Method] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, explain: ModuleType | None, facts: Mapping[str, Mapping[str, Any]]) -> Own:
+        """Return what the module `explain` adds; `facts` are those of its methods, by name, from the slice's schema."""
+        functions = getattr(explain, "methods", {})
+        methods = {name: Method(name, functions[name], MethodFacts(**own)) for name, own in facts.items()}
+        return cls(getattr(explain, "references", {}), methods)
+
+    @property
+    def facts(self) -> dict[str, MethodFacts]:
+        """What is known of its methods."""
+        return {name: method.facts for name, method in self.methods.items()}
+
+    def complete(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a study's attribution section, checked and with the defaults filled in."""
+        return complete_settings(settings, tuple(self.references), self.facts)
+
+
+def method_named(name: str, own: Own | None = None) -> Method:
+    """Return a method by name, `own` ones among them; an unknown one is refused with the nearest names."""
+    own = own or Own()
+    base, reference = parts_of_method(name, own.facts, tuple(own.references))
+    method = own.methods[base] if base in own.methods else METHODS[base]
+    return Method(name, method.function, method.facts, reference) if reference else method

@@ -40,6 +40,8 @@ METHOD_FACTS: Mapping[str, MethodFacts] = MappingProxyType(
     }
 )
 METHOD_NAMES = tuple(METHOD_FACTS)
+# `integrated_gradients_from_blurred` compares with that reference, whatever the study's own is.
+FROM = "_from_"
 # Of the completeness gap, relative to the change it should sum to: more is said where people look.
 TOLERANCE = 0.01
 REFERENCE_NAMES = ("mean", "zero", "blurred", "sample")
@@ -52,6 +54,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "roles": ROLES,
         "maximum_samples": 2000,
         "showcase": 8,
+        "showcase_confidence": None,
         "class_of": "label",
         "reference": "mean",
         "background": 50,
@@ -72,16 +75,41 @@ def check_name(kind: str, name: str, known: tuple[str, ...]) -> None:
         raise ConsilienceError(f"{kind} {name!r} is not known; known: {', '.join(known)}{nearest(name, known)}")
 
 
-def complete_settings(settings: Mapping[str, Any], references: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a study's attribution section with the defaults filled in; `references` are the slice's own.
+def parts_of_method(
+    name: str, own: Mapping[str, MethodFacts] = MappingProxyType({}), references: tuple[str, ...] = ()
+) -> tuple[str, str]:
+    """Return a method's name and the reference that goes with it: "" where that is the study's.
 
-    Unknown keys, methods, roles and references, and counts out of range, are refused.
+    `own` are the facts of the slice's methods, `references` the names of its references. An unknown name is refused, and
+    a reference for a method that compares with none.
+    """
+    facts = {**METHOD_FACTS, **own}
+    if name in facts:
+        return name, ""
+    base, _, reference = name.partition(FROM)
+    if base not in facts:
+        check_name("attribution method", name, tuple(facts))
+    if facts[base].compares_with != "reference":
+        raise ConsilienceError(f"attribution method {name!r}: {base} compares with no reference")
+    check_name(f"attribution method {name!r}: reference", reference, (*REFERENCE_NAMES, *references))
+    return base, reference
+
+
+def complete_settings(
+    settings: Mapping[str, Any],
+    references: tuple[str, ...] = (),
+    own: Mapping[str, MethodFacts] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return a study's attribution section with the defaults filled in.
+
+    `references` and `own` are the slice's references and methods. Unknown keys, methods, roles and references, and
+    counts out of range, are refused.
     """
     for key in settings:
         check_name("attribution setting", key, tuple(DEFAULTS))
     filled = {**DEFAULTS, **settings}
     for name in (filled["primary"], *filled["methods"]):
-        check_name("attribution method", name, METHOD_NAMES)
+        parts_of_method(name, own, references)
     for role in filled["roles"]:
         check_name("attribution role", role, ROLES)
     check_name("attribution reference", filled["reference"], (*REFERENCE_NAMES, *references))
@@ -89,6 +117,9 @@ def complete_settings(settings: Mapping[str, Any], references: tuple[str, ...] =
     for key in ("blur", "noise"):
         if not isinstance(filled[key], int | float) or not filled[key] > 0:
             raise ConsilienceError(f"attribution.{key} is {filled[key]!r}; expected a number above 0")
+    confidence = filled["showcase_confidence"]
+    if confidence is not None and not (isinstance(confidence, int | float) and 0 <= confidence < 1):
+        raise ConsilienceError(f"attribution.showcase_confidence is {confidence!r}; expected a number in [0, 1) or null")
     for key, least in COUNTS.items():
         if not isinstance(filled[key], int) or filled[key] < least:
             raise ConsilienceError(f"attribution.{key} is {filled[key]!r}; expected a whole number of at least {least}")

@@ -26,12 +26,16 @@ def explained_rows(split: pd.DataFrame, roles: Sequence[str], maximum: int, seed
     return np.sort(_shuffled(split, rows, seed)[:maximum])
 
 
-def showcase_rows(split: pd.DataFrame, labels: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+def showcase_rows(
+    split: pd.DataFrame, labels: np.ndarray | None, count: int, seed: int, suited: np.ndarray | None = None
+) -> np.ndarray:
     """Return up to `count` indices of the test role, in a seeded order, taking turns over the classes.
 
-    `labels` (samples,) are the classes, None for a regression. Fewer come back where the role has fewer.
+    `labels` (samples,) are the classes, None for a regression; `suited` are indices to choose among, all of the role
+    where None. Fewer come back where there are fewer.
     """
-    rows = _shuffled(split, np.flatnonzero(split["role"] == "test"), seed)
+    rows = np.flatnonzero(split["role"] == "test") if suited is None else suited
+    rows = _shuffled(split, rows, seed)
     if labels is None:
         return rows[:count]
     own = pd.Series(labels[rows])

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from consilience.attribution.references import OwnReference
+from consilience.attribution.methods import Own
 from consilience.attribution.store import Attributions
 from consilience.dataset import Dataset
 from consilience.faithfulness.collect import RANDOMIZED_SAMPLES, explain_randomized, explain_trained
@@ -46,7 +46,7 @@ def measure(
     seed: int,
     device: str = "cpu",
     progress: bool = False,
-    references: Mapping[str, OwnReference] | None = None,
+    own: Own | None = None,
 ) -> Faithfulness:
     """Check how far the attributions of a model can be trusted; `attributions` are its files, one a method.
 
@@ -56,7 +56,7 @@ def measure(
     ConsilienceError without a test role, real labels or two features, and for parts that do not fit.
     """
     names = [one.method for one in attributions]
-    subject = Subject.of(dataset, split, ensemble, module, names, settings, samples, seed, device, references)
+    subject = Subject.of(dataset, split, ensemble, module, names, settings, samples, seed, device, own)
     groups = pd.Series(split["group"].to_numpy(), index=split["sample"].astype(str))
     check_attributions(subject, attributions, groups.index)
     resampling = Resampling.of(subject.groups, resamples, seed)

@@ -11,11 +11,9 @@ import pandas as pd
 import torch
 
 from consilience.attribution.batches import Batch, BatchReader
-from consilience.attribution.explain import batch_reader, check_ensemble
+from consilience.attribution.explain import batch_reader, check_ensemble, reference_sources
 from consilience.attribution.function import EnsembleFunction
-from consilience.attribution.methods import Method, method_named
-from consilience.attribution.names import complete_settings
-from consilience.attribution.references import OwnReference, reference_source
+from consilience.attribution.methods import Method, Own, method_named
 from consilience.attribution.selection import check_split, showcase_rows
 from consilience.attribution.store import Attributions
 from consilience.dataset import Dataset
@@ -56,24 +54,25 @@ class Subject:
         samples: int,
         seed: int,
         device: str = "cpu",
-        references: Mapping[str, OwnReference] | None = None,
+        own: Own | None = None,
     ) -> Subject:
         """Choose up to `samples` of the test role, classes taking turns; arguments are those of `explain_model`.
 
         Fewer are taken where the attributions of so many features, members and methods would not fit in memory.
         """
-        settings = complete_settings(settings, tuple(references or {}))
+        own = own or Own()
+        settings = own.complete(settings)
         check_split(dataset, split)
         check_ensemble(dataset, ensemble)
         if len(dataset.features) < 2:
             raise ConsilienceError(f"{dataset.path}: {len(dataset.features)} feature; a ranking needs two or more")
-        chosen = [method_named(name) for name in methods]
+        chosen = [method_named(name, own) for name in methods]
         real = ensemble.on_real_labels()
-        reader = batch_reader(dataset, split, real, module, chosen, settings, seed, device, references)
+        reader = batch_reader(dataset, split, real, module, chosen, settings, seed, device, own)
         if reader.source is None:
-            training, name = np.flatnonzero(split["role"] == "train"), settings["reference"]
-            source = reference_source(name, dataset, real.scalings, training, references, seed, settings["blur"])
-            reader = replace(reader, source=source)
+            name = settings["reference"]
+            sources = reference_sources([name], dataset, split, real, settings, seed, own)
+            reader = replace(reader, source=sources[name])
         labels = None if dataset.task == "regression" else np.asarray(dataset.labels)
         lines = len(chosen) * (reader.function.members + 1) * reader.function.targets
         fitting = HELD_NUMBERS // (lines * len(dataset.features))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import cycle
 
 import numpy as np
@@ -25,13 +25,16 @@ SHARES = {0: "0", 0.01: "1 %", 0.1: "10 %", 0.3: "30 %", 0.5: "50 %", 1: "100 %"
 DASHED = (0, (4, 3))
 FAR = 2.5  # values that an axis shows beyond 1 before it becomes logarithmic there
 COLUMNS = 6  # of the legend
+UNSIGNED = tuple(name for name, facts in METHOD_FACTS.items() if not facts.signed)
 
 
 @styled
-def faithfulness_panels(scores: pd.DataFrame, curves: pd.DataFrame, model: str) -> Figure:
+def faithfulness_panels(
+    scores: pd.DataFrame, curves: pd.DataFrame, model: str, unsigned: Collection[str] = UNSIGNED
+) -> Figure:
     """Draw deletion, insertion and randomization curves, their gain over chance, and agreement; a color a method.
 
-    `scores` and `curves` are the tables of `faithfulness.measure`.
+    `scores` and `curves` are the tables of `faithfulness.measure`; `unsigned` methods tell sizes alone.
     """
     methods = list(curves.loc[curves["curve"] == "randomization", "method"].unique())
     colors = dict(zip(methods, cycle(METHOD_COLORS))) | dict.fromkeys(CONTROLS, GRAY)
@@ -42,7 +45,7 @@ def faithfulness_panels(scores: pd.DataFrame, curves: pd.DataFrame, model: str) 
         _curves(axes, curves[curves["curve"] == kind], colors)
         axes.set(title=kind.capitalize(), xlabel="features replaced, in the method's order", ylabel=label)
     _randomization(panels[0, 2], curves[curves["curve"] == "randomization"], scores, colors)
-    _gain(panels[1, 0], scores, colors)
+    _gain(panels[1, 0], scores, colors, unsigned)
     _methods(panels[1, 1], scores[scores["check"] == "methods"], methods)
     _seeds(panels[1, 2], scores[scores["check"] == "seeds"], methods, colors)
     handles = [
@@ -114,7 +117,7 @@ def _randomization(axes: Axes, rows: pd.DataFrame, scores: pd.DataFrame, colors:
     axes.grid(axis="y")
 
 
-def _gain(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) -> None:
+def _gain(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str], unsigned: Collection[str]) -> None:
     """Draw by how much each ranking is better than a random one."""
     rows = scores[scores["metric"] == "area_minus_random"]
     names = list(rows["method"].unique())
@@ -129,8 +132,7 @@ def _gain(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) -> None:
         title="Gain over a random ranking", xlabel="difference of areas, right is better:\n● deletion   ◆ insertion"
     )
     # A ranking that knows which way features push compares only with others that do.
-    by_size = [name for name in names if name in METHOD_FACTS and not METHOD_FACTS[name].signed]
-    _name_rows(axes, [f"{name} (by size)" if name in by_size else name for name in names])
+    _name_rows(axes, [f"{name} (by size)" if name in unsigned else name for name in names])
 
 
 def _methods(axes: Axes, rows: pd.DataFrame, methods: list[str]) -> None:

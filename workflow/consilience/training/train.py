@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
-from consilience.networks import NetworkContext
+from consilience.networks import Encoded, NetworkContext
 from consilience.scaling import Scaling, fit, scaled_inputs
 from consilience.training.checkpoint import import_checkpoint
 from consilience.training.data import TrainingData, context_of, feature_axis, rows_by_role
-from consilience.training.engine import Course, Fit, train_member
+from consilience.training.encoded import train_encoded
+from consilience.training.engine import Course, Fit, Job, train_member
 from consilience.training.ensemble import Build, Ensemble, build_network, predict, stack_states
 from consilience.training.members import Member, enumerate_members, member_seed, members_table
 from consilience.training.recipes import resolve
@@ -87,8 +88,8 @@ def train_model(
     else:
         members = enumerate_members(recipe["seeds"]) if members is None else list(members)
         data = TrainingData.read(dataset, split, roles, recipe["maximum_samples"], seed, place)
-        ensemble, history, stacked = _train(dataset, data, build, own, recipe, model, seed, members, progress)
-        facts = _facts(data, recipe, place, stacked)
+        ensemble, history, found = _train(dataset, data, build, own, recipe, model, seed, members, progress)
+        facts = _facts(data, recipe, place) | found
     predicted = predict_rows(ensemble, ensemble.network(build).to(place), dataset, roles["test"])
     return TrainedModel(
         ensemble=ensemble,
@@ -142,18 +143,25 @@ def _train(
     seed: int,
     members: list[Member],
     progress: bool,
-) -> tuple[Ensemble, pd.DataFrame, bool]:
-    """Train the members; return the ensemble, its curves, and whether they were stacked."""
+) -> tuple[Ensemble, pd.DataFrame, dict[str, Any]]:
+    """Train the members; return the ensemble, its curves, and how they were trained."""
     course = Course(model, dataset.task, seed, recipe, data.samples["train"], data.samples["validation"])
     jobs = [data.job(member, seed) for member in members]
     context = context_of(dataset)
     modules = [initialize(build, specification, context, course, member) for member in members]
     stacked = stacks(modules, recipe, course.device)
-    with _ticks(model, len(jobs) * recipe["epochs"], progress) as tick:
+    facts: dict[str, Any] = {"stacked": stacked}
+
+    def together(course: Course, jobs: Sequence[Job], modules: Sequence[nn.Module]) -> list[Fit]:
         if stacked:
-            fits = train_stack(course, jobs, modules, tick)
+            return train_stack(course, jobs, modules, tick)
+        return [train_member(course, job, module, tick) for job, module in zip(jobs, modules, strict=True)]
+
+    with _ticks(model, _epochs(modules, jobs, recipe), progress) as tick:
+        if isinstance(modules[0], Encoded):
+            fits, facts["encoder"] = train_encoded(course, jobs, modules, together, tick)
         else:
-            fits = [train_member(course, job, module, tick) for job, module in zip(jobs, modules, strict=True)]
+            fits = together(course, jobs, modules)
     ensemble = Ensemble(
         model=model,
         specification=specification,
@@ -169,7 +177,13 @@ def _train(
         target_center=data.center,
         target_scale=data.scale,
     )
-    return ensemble, _history(members, fits), stacked
+    return ensemble, _history(members, fits), facts
+
+
+def _epochs(modules: Sequence[nn.Module], jobs: Sequence[Job], recipe: Mapping[str, Any]) -> int:
+    """Return the most epochs that the members take, with those of their encoders."""
+    encoders = len({job.member.rows for job in jobs}) if isinstance(modules[0], Encoded) else 0
+    return len(jobs) * recipe["epochs"] + (encoders * modules[0].encoder.epochs if encoders else 0)
 
 
 def initialize(
@@ -214,10 +228,10 @@ def stacks(modules: Sequence[nn.Module], recipe: Mapping[str, Any], device: torc
     return bool(wanted and stackable)
 
 
-def _facts(data: TrainingData, recipe: dict[str, Any], device: torch.device, stacked: bool) -> dict[str, Any]:
+def _facts(data: TrainingData, recipe: dict[str, Any], device: torch.device) -> dict[str, Any]:
     used = {f"{role}_samples": len(rows) for role, rows in data.rows.items()}
     available = {f"{role}_samples_available": count for role, count in data.available.items()}
-    return {"device": str(device), "stacked": stacked, "recipe": recipe, **used, **available}
+    return {"device": str(device), "recipe": recipe, **used, **available}
 
 
 @contextmanager
