@@ -32,8 +32,9 @@ COMPLETE = tuple(name for name in OWN if METHOD_FACTS[name].complete)
 def explain(study, names=OWN, references=None, **settings):
     with opened(study) as dataset:
         return explain_model(
-            dataset, study.split, study.ensemble, study.module, names, FEW | settings, seed=0, references=references
-        )
+            dataset, study.split, study.ensemble, study.module, names, FEW | settings, seed=0,
+            own=methods.Own(references=references or {}),
+        )  # fmt: skip
 
 
 class Careless(TwoBranch):

@@ -8,7 +8,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import log_loss, r2_score
 
 from consilience.dataset import Dataset
@@ -134,7 +134,8 @@ def test_two_runs_are_the_same(tmp_path):
 def test_classes_have_log_odds_or_centered_logits(tmp_path, classes):
     split, X, labels, weight = study(tmp_path / "d.h5", "classification", classes)
     coefficients, metrics, predictions = run(tmp_path / "d.h5", split)
-    assert list(metrics) == ["logistic"] and set(coefficients["kind"]) == {"logistic"}
+    assert list(metrics) == ["logistic", "ridge"] and set(coefficients["kind"]) == {"logistic", "ridge"}
+    coefficients, predictions = (part[part["kind"] == "logistic"] for part in (coefficients, predictions))
     table = coefficients.pivot_table(index="target", columns="feature", values="coefficient", sort=False)
     assert table.index.tolist() == (["high"] if len(classes) == 2 else classes)
     assert table.loc["high"].idxmax() == "g0" and table.loc["high"].idxmin() == "g1"
@@ -160,9 +161,49 @@ def test_classes_have_log_odds_or_centered_logits(tmp_path, classes):
     assert metrics["logistic"]["test"]["accuracy"]["value"] > metrics["logistic"]["trivial"]["class_prior"]["accuracy"]
 
 
+@pytest.mark.parametrize("classes", [["low", "high"], ["low", "middle", "high"]])
+def test_ridge_on_classes_predicts_their_shares(tmp_path, classes):
+    split, X, labels, _ = study(tmp_path / "d.h5", "classification", classes)
+    coefficients, metrics, predictions = run(tmp_path / "d.h5", split)
+    coefficients, predictions = (part[part["kind"] == "ridge"] for part in (coefficients, predictions))
+    facts = metrics["ridge"]["training"]
+    table = coefficients.pivot_table(index="target", columns="feature", values="coefficient", sort=False).to_numpy()
+    train, test = (split["role"] == role for role in ("train", "test"))
+    wide = X.astype(np.float64)
+    deviation = wide[train].std(axis=0)
+    scale = np.maximum(deviation, FLOOR * np.sqrt(np.mean(deviation**2)))
+    z = (wide - wide[train].mean(axis=0)) / scale
+    shares = np.eye(len(classes))[labels]
+    gram = z[train].T @ z[train]
+    unit = np.trace(gram) / len(gram) if len(gram) <= train.sum() else np.trace(gram) / train.sum()
+    penalties = unit * np.asarray(facts["relative_penalties"])
+    first = 1 if len(classes) == 2 else 0
+    models = [Ridge(alpha=penalty).fit(z[train], shares[train, first + place]) for place, penalty in enumerate(penalties)]
+    raw = np.stack([model.coef_ for model in models])
+    expected = (raw if len(classes) == 2 else raw - raw.mean(axis=0)) * deviation / scale
+    np.testing.assert_allclose(table, expected, atol=1e-6 * np.abs(expected).max())
+    scores = np.stack([model.predict(z[test]) for model in models], axis=1)
+    scores = np.column_stack([1 - scores, scores]) if len(classes) == 2 else scores
+    probabilities = predictions["predicted"].to_numpy().reshape(-1, len(classes))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), scores.argmax(axis=1))
+    logits = facts["softmax_factor"] * scores
+    np.testing.assert_allclose(probabilities, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), atol=1e-5)
+
+    def training_loss(factor):
+        fitted = np.stack([model.predict(z[train]) for model in models], axis=1)
+        fitted = np.column_stack([1 - fitted, fitted]) if len(classes) == 2 else fitted
+        weights = np.exp(factor * fitted)
+        return log_loss(labels[train], weights / weights.sum(axis=1, keepdims=True), labels=range(len(classes)))
+
+    best = training_loss(facts["softmax_factor"])
+    assert best <= min(training_loss(1.1 * facts["softmax_factor"]), training_loss(0.9 * facts["softmax_factor"]))
+
+
 def test_votes_are_fitted_as_fractions(tmp_path):
     split, _, shares, _ = study(tmp_path / "d.h5", "votes", ["a", "b", "c"])
     coefficients, metrics, predictions = run(tmp_path / "d.h5", split)
+    coefficients, predictions = (part[part["kind"] == "logistic"] for part in (coefficients, predictions))
     assert len(coefficients) == 3 * FEATURES
     assert set(metrics["logistic"]["test"]) == {"n", "groups", "kl_divergence", "accuracy", "f1_macro", "roc_auc"}
     np.testing.assert_array_equal(predictions["observed"].to_numpy().reshape(-1, 3), shares[ROLES == "test"])

@@ -166,7 +166,7 @@ class TestContract:
         with self.dataset(base, study) as dataset:
             features, targets, task = dataset.features["name"].tolist(), dataset.targets, dataset.task
         coefficients = read_table(base / "linear" / "coefficients.tsv")
-        kinds = ["minimum_norm", "ridge"] if task == "regression" else ["logistic"]
+        kinds = ["minimum_norm", "ridge"] if task == "regression" else ["logistic", "ridge"]
         assert sorted(coefficients["kind"].unique()) == kinds
         for _, part in coefficients.groupby(["kind", "target"]):
             assert part["feature"].tolist() == features

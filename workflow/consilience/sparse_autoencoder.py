@@ -52,13 +52,14 @@ class Recipe:
 
     Adam on the squared error in units of the training rows' variance, the learning rate falling to 0 in the end. Atoms
     that nothing excited for an epoch are dead; the `auxiliary_atoms` of them that are nearest to it are asked to explain
-    what the others leave over, with the weight `auxiliary` (Gao et al. 2024, appendix A.2).
+    what the others leave over, with the weight `auxiliary` (Gao et al. 2024, appendix A.2, who have billions of rows and
+    take 1/32).
     """
 
     epochs: int = 30
     batch_size: int = 256
     learning_rate: float = 1e-3
-    auxiliary: float = 1 / 32
+    auxiliary: float = 1 / 8
     auxiliary_atoms: int = 256
 
 
@@ -211,8 +212,10 @@ class _Fit:
         largest = torch.cat([
             self.module.pre_activations(rows).relu().flatten() for rows in few.split(EVALUATION_ROWS)
         ])  # fmt: skip
-        place = len(largest) - self.module.k * len(few)
-        self.module.threshold.copy_(largest.kthvalue(max(place, 1)).values)
+        place = max(len(largest) - self.module.k * len(few), 1)
+        # Between two values, since rounding would decide about a code that lies on the threshold itself.
+        below, above = (largest.kthvalue(min(rank, len(largest))).values for rank in (place, place + 1))
+        self.module.threshold.copy_((below + above) / 2)
 
 
 @torch.no_grad()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Samples whose paths are followed at once.
 SAMPLES_AT_ONCE = 32
+# Of a head, on a stretch between two switches.
+PIECES = 4
 # Numbers in the integrals of all stretches that are held at once.
 STRETCH_NUMBERS = 2**23
 
@@ -45,7 +47,7 @@ def jump_aware_integrated_gradients(batch: Batch, settings: Mapping[str, Any]) -
     here, there = flattened(batch.inputs).double(), flattened(references).double()
     results = batch.empty()
     for members, encoder, head in dictionaries(batch):
-        columns = _Columns.of(Split(head, _codes_of_none(encoder, here), _first(batch.auxiliary)), batch.auxiliary)
+        columns = _Columns.of(head, encoder.encoder.bias, batch.auxiliary)
         for rows, lines in _paths(encoder, here, there, columns):
             effects = _effects(columns, lines, {name: part[rows] for name, part in batch.auxiliary.items()}, settings)
             ends = here[rows], there if len(there) == 1 else there[rows]
@@ -80,10 +82,6 @@ def dictionaries(batch: Batch) -> Iterator[tuple[list[int], SparseAutoencoder, E
         left = [member for member in left if member not in same]
 
 
-def _codes_of_none(encoder: SparseAutoencoder, like: Tensor) -> Tensors:
-    return (encoder.encoder.bias.new_zeros(1, encoder.decoder.in_features),)
-
-
 def _first(auxiliary: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: part[:1] for name, part in auxiliary.items()}
 
@@ -101,11 +99,10 @@ class _Columns:
     shapes: list[torch.Size]
 
     @classmethod
-    def of(cls, split: Split, auxiliary: Mapping[str, Tensor]) -> _Columns:
-        """Read the front off its outputs for each unit alone."""
-        zeros = torch.zeros((1, *split.shapes[0]), device=split.device)
-        units = torch.eye(split.shapes[0].numel(), device=split.device)
-        first = _first(auxiliary)
+    def of(cls, head: EnsembleFunction, like: Tensor, auxiliary: Mapping[str, Tensor]) -> _Columns:
+        """Read the front off its outputs for each unit alone; `like` (units,) is of the type that heads take."""
+        zeros, units, first = torch.zeros_like(like)[None], torch.eye(len(like)).to(like), _first(auxiliary)
+        split = Split(head, (zeros,), first)
         cuts = split.project((zeros,), first).cuts
         base = torch.cat([cut.flatten(2) for cut in cuts], dim=2)
         columns = torch.cat([cut.flatten(2) for cut in split.project((units,), first).cuts], dim=2)
@@ -237,7 +234,7 @@ def _integrals(
     before, after = (edges[samples, stretches + step][None, :, None] for step in (0, 1))
     ends = [columns.cuts(own[0] + place * own[1]) for place in (after, before)]
     beside = {name: part[samples] for name, part in auxiliary.items()}
-    means = mean_gradients(columns.split, *ends, beside, settings)
+    means = mean_gradients(columns.split, *ends, beside, settings, PIECES)
     joined = torch.cat([mean.flatten(3) for mean in means], dim=3)
     result = joined.new_zeros(*joined.shape[:2], *lengths.shape, joined.shape[3])
     result[:, :, samples, stretches] = joined.mul_((after - before).to(joined))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from consilience.attribution.batches import Batch
 
 Positions = tuple[torch.Tensor, torch.Tensor]
-# Samples are taken together as if a piecewise-linear path had so many pieces.
 TYPICAL_PIECES = 32
 
 
@@ -40,13 +39,21 @@ def integrated_gradients(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
 
 
 def mean_gradients(
-    split: Split, here: Tensors, there: Tensors, auxiliary: Auxiliary, settings: Mapping[str, Any]
+    split: Split,
+    here: Tensors,
+    there: Tensors,
+    auxiliary: Auxiliary,
+    settings: Mapping[str, Any],
+    typical: int = TYPICAL_PIECES,
 ) -> Tensors:
-    """Return the mean gradient between the cuts of samples and references, (members, targets, samples, *shape)."""
+    """Return the mean gradient between the cuts of samples and references, (members, targets, samples, *shape).
+
+    Samples are taken together as if a piecewise-linear path had `typical` pieces.
+    """
     steps = int(settings.get("steps", DEFAULTS["steps"]))
     rows = split.rows_at_once(int(settings.get("internal_batch", DEFAULTS["internal_batch"])))
     layers = pieces(split, here, auxiliary) if settings.get("exact", True) else None
-    points = steps if layers is None else TYPICAL_PIECES
+    points = steps if layers is None else typical
     size = max(1, rows // points)
     shape = (split.function.members, split.function.targets, here[0].shape[1])
     means = tuple(cut.new_zeros((*shape, *cut.shape[2:])) for cut in here)

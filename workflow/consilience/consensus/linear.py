@@ -10,7 +10,7 @@ import pandas as pd
 from consilience.consensus.lists import top_cells
 from consilience.errors import ConsilienceError, nearest
 
-CONSENSUS_KINDS = ("ridge", "logistic")
+CONSENSUS_KINDS = ("logistic", "ridge")
 
 
 def consensus_kind(coefficients: pd.DataFrame) -> str:

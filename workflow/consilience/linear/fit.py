@@ -45,16 +45,19 @@ class _Kind:
 def fit_linear(
     dataset: Dataset, split: pd.DataFrame, settings: Mapping[str, Any], seed: int
 ) -> tuple[pd.DataFrame, dict[str, dict[str, Any]], pd.DataFrame]:
-    """Fit minimum norm and ridge (regression) or logistic regression (classification, votes).
+    """Fit minimum norm and ridge (regression), or logistic regression and ridge on the classes (classification, votes).
 
     `split` has `sample, group, role` in the order of the dataset. `settings`: `selection` (group_folds or
     leave_one_out), `folds`, `maximum_samples`. Features are standardized, and models fitted, on the training role, or
     on a seeded sample of `maximum_samples` of it; the penalty is chosen by errors on folds of groups inside it, or on
     single samples left out (logistic regression, which has no closed form for that: on folds of samples).
-    Sample weights count in logistic regression; least squares counts each sample once.
+    Sample weights count in logistic regression; least squares counts each sample once. Ridge on classes predicts the
+    share of each; a softmax of these scores, whose one factor has the least log loss on the training rows, stands for
+    probabilities.
 
     Returns three parts. Coefficients: `feature, target, kind, coefficient`, in feature order within kind and target,
-    per standard deviation of the feature, in the target's unit, or as centered logits or the log-odds. Metrics of
+    per standard deviation of the feature, in the target's unit, as centered logits or the log-odds, or (ridge on
+    classes) as centered shares or the share of the second of two classes. Metrics of
     each kind: metrics.json's content with `training`, how the fit came about. Predictions of the test role:
     `sample, role, kind, target, observed, predicted`, a row a sample in regression; with classes a row a sample and
     class, whose name is `target`, with the observed fraction (0 or 1 without votes) and the predicted probability.
@@ -133,7 +136,40 @@ def _fit_classes(training: _Training, X_test: np.ndarray) -> dict[str, _Kind]:
         "at_edge": fitted.at_edge,
         "held_out_log_loss": float(fitted.losses.min()),
     }
-    return {"logistic": _Kind(fitted.coefficients, fitted.probabilities(X_test), facts)}
+    kind = _Kind(fitted.coefficients, fitted.probabilities(X_test), facts)
+    return {"logistic": kind, "ridge": _fit_shares(training, X_test)}
+
+
+def _fit_shares(training: _Training, X_test: np.ndarray) -> _Kind:
+    """Fit ridge regression to the share of each class, or to that of the second of two."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax, softmax
+
+    X, settings, two = training.X, training.settings, training.target.shape[1] == 2
+    folds = None
+    if settings["selection"] == "group_folds":
+        folds = group_folds(training.groups, int(settings["folds"]), training.seed)
+    gram = CenteredGram(X)
+    ridge = least_squares.ridge_path(X, training.target[:, 1:] if two else training.target, groups=folds, gram=gram)
+
+    def scores(table: np.ndarray) -> np.ndarray:
+        shares = table @ ridge.coefficients.T + ridge.intercept
+        return np.column_stack([1 - shares, shares]) if two else shares
+
+    fitted = scores(X)
+    factor = minimize_scalar(
+        lambda log_factor: -np.mean((training.target * log_softmax(np.exp(log_factor) * fitted, axis=1)).sum(axis=1)),
+        bounds=(-5, 10), method="bounded",
+    )  # fmt: skip
+    facts = {
+        "selection": settings["selection"],
+        "relative_penalties": (ridge.penalty / (gram.scale or 1.0)).tolist(),
+        "at_edge": bool(ridge.at_edge.any()),
+        "held_out_mean_squared_error": float(ridge.errors.min(axis=1).mean()),
+        "softmax_factor": float(np.exp(factor.x)),
+    }
+    coefficients = ridge.coefficients if two else ridge.coefficients - ridge.coefficients.mean(axis=0)
+    return _Kind(coefficients, softmax(facts["softmax_factor"] * scores(X_test), axis=1), facts)
 
 
 def _fractions(dataset: Dataset) -> np.ndarray:
