@@ -328,6 +328,38 @@ def test_own_references_are_used_by_name(tmp_path):
     assert found.reference == "ones"
 
 
+def test_a_method_s_own_reference_goes_into_its_file(tmp_path):
+    study = regression_study(tmp_path)
+    names = ["integrated_gradients", "integrated_gradients_from_mean"]
+    found = explain(study, names, reference="zero")
+    assert [one.reference for one in found.values()] == ["zero", "mean"]
+    expected = explain(study, names[:1], reference="mean")["integrated_gradients"]
+    np.testing.assert_allclose(found[names[1]].all["magnitude"], expected.all["magnitude"], rtol=1e-6)
+    np.testing.assert_allclose(found[names[1]].gap, expected.gap, atol=1e-6)
+    assert not np.allclose(found[names[0]].all["magnitude"], expected.all["magnitude"])
+
+
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_the_showcase_may_be_of_confident_samples_alone(tmp_path, outputs):
+    study = votes_study(tmp_path, samples=80, outputs=outputs)
+    with opened(study) as dataset:
+        labels, ids = dataset.labels, dataset.samples["id"].to_numpy()
+        samples = [Sample(study, dataset, row) for row in range(len(dataset))]
+    networks = list(single_networks(study, TwoBranch))
+    logits = torch.stack([torch.cat([m(*s.parts, **s.auxiliary) for s in samples]) for m in networks])
+    probabilities = logits.softmax(dim=2).mean(dim=0).detach().numpy()
+    test = (study.split["role"] == "test").to_numpy()
+    right = probabilities.argmax(axis=1) == labels
+    least = float(np.median(probabilities.max(axis=1)[test & right])) + 1e-6
+    expected = set(ids[test & right & (probabilities.max(axis=1) > least)])
+    assert 0 < len(expected) < test.sum()
+    found = explain(study, ["saliency"], showcase=1000, showcase_confidence=least)["saliency"]
+    assert set(found.showcase["samples"]) == expected
+    assert found.showcase["image"].shape[2] == len(expected)
+    none = explain(study, ["saliency"], showcase=1000, showcase_confidence=0.999999)["saliency"]
+    assert none.showcase is None
+
+
 def test_the_module_is_left_in_its_mode(tmp_path):
     study = votes_study(tmp_path)
     study.module.train()

@@ -1,5 +1,7 @@
+import dataclasses
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from captum.attr import FeatureAblation, GradientShap, InputXGradient, Integrate
 from torch import nn
 
 from consilience.attribution import methods
-from consilience.attribution.methods import METHODS, method_named
+from consilience.attribution.methods import METHODS, Own, method_named
 from consilience.attribution.names import METHOD_FACTS, METHOD_NAMES, complete_settings
 from consilience.attribution.paths import quadrature
 from consilience.attribution.pieces import pieces
@@ -330,6 +332,50 @@ def test_what_a_method_needs_is_asked_for(method):
         attribute(method, batch)
 
 
+def test_a_method_may_name_its_reference():
+    _, batch = case("perceptron")
+    other = tuple(torch.ones_like(part) for part in batch.references)
+    batch.others = {"mean": other}
+    method = method_named("integrated_gradients_from_mean")
+    assert (method.name, method.reference) == ("integrated_gradients_from_mean", "mean")
+    beside = dataclasses.replace(batch, references=other)
+    for own, expected in zip(batch.attribute(method, {}), attribute("integrated_gradients", beside), strict=True):
+        assert torch.equal(own, expected)
+        assert not torch.equal(own, attribute("integrated_gradients", batch)[0])
+    gap, change = batch.gap(method, batch.attribute(method, {}))
+    expected, change_beside = beside.gap(METHODS["integrated_gradients"], attribute("integrated_gradients", beside))
+    np.testing.assert_allclose(gap, expected, atol=1e-6)
+    np.testing.assert_allclose(change, change_beside)
+    # The study's own reference is left as it was, whatever was computed first.
+    assert not np.allclose(batch.gap(METHODS["integrated_gradients"], attribute("integrated_gradients", batch))[1], change)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("integrated_gradients_from_means", "'integrated_gradients_from_means': reference 'means' is not.*nearest: mean"),
+        ("saliency_from_mean", "'saliency_from_mean': saliency compares with no reference"),
+        ("integrated_gradient_from_mean", "'integrated_gradient_from_mean' is not known"),
+        ("own_from_mean", "'own_from_mean' is not known"),
+    ],
+)
+def test_what_no_method_is_called_is_refused(name, message):
+    with pytest.raises(ConsilienceError, match=message):
+        method_named(name)
+
+
+def test_a_slice_adds_methods_and_references():
+    explain = SimpleNamespace(methods={"double": lambda batch, settings: (2 * batch.inputs[0],)}, references={"own": None})
+    own = Own.of(explain, {"double": {"compares_with": "reference", "complete": True, "signed": False}})
+    found = method_named("double_from_own", own)
+    assert (found.complete, found.signed, found.needs_reference, found.reference) == (True, False, True, "own")
+    assert method_named("saliency", own) is METHODS["saliency"]
+    assert own.complete({"primary": "double", "methods": ["double"], "reference": "own"})["primary"] == "double"
+    assert Own.of(None, {}).facts == {}
+    with pytest.raises(ConsilienceError, match="attribution method 'double' is not known"):
+        complete_settings({"methods": ["double"]})
+
+
 def test_an_unknown_method_is_refused_with_the_nearest():
     with pytest.raises(ConsilienceError, match=r"'integrated_gradient' is not known.*nearest: integrated_gradients"):
         method_named("integrated_gradient")
@@ -388,6 +434,7 @@ def test_probabilities_in_place_of_logits_are_refused(method):
         ({"draws": 0}, "attribution.draws is 0; expected a whole number of at least 1"),
         ({"background": 2.5}, "attribution.background is 2.5; expected a whole number of at least 1"),
         ({"noise": 0}, "attribution.noise is 0; expected a number above 0"),
+        ({"showcase_confidence": 1}, r"attribution.showcase_confidence is 1; expected a number in \[0, 1\) or null"),
         ({"blur": "wide"}, "attribution.blur is 'wide'; expected a number above 0"),
         ({"maximum_samples": 1.5}, "attribution.maximum_samples is 1.5"),
     ],

@@ -202,12 +202,27 @@ def test_every_file_of_a_study_is_asked_for(finished, name):
     study = load_study(STUDIES / f"{name}.yaml")
     base = finished[0] / "results" / name
     found = {str(path.relative_to(finished[0])) for path in base.rglob("*") if path.is_file()}
-    own = {f"results/{name}/variable.csv"} if study.domain == "toy" else set()
+    files = ("variable.csv", "variable.txt", "variance.tsv") if study.domain == "toy" else ()
+    own = {f"results/{name}/{file}" for file in files}
     assert {path for path in found if "/raw/" not in path} == {*targets_of(study), *own}
 
 
+def test_a_slice_s_own_notes_stand_in_the_summary(finished):
+    text = (finished[0] / "results" / "summary.txt").read_text()
+    parts = {part.split(":")[0].strip(): part for part in text.split("\n\n")}
+    notes = [(finished[0] / "results" / name / "variable.txt").read_text().strip() for name in ("toy", "toy_two_classes")]
+    assert all(f"  note       {note}" in parts[name] for name, note in zip(("toy", "toy_two_classes"), notes, strict=True))
+    assert "varies most" not in parts["expression_tiny"]
+
+
+def test_a_slice_s_own_method_and_a_named_reference_have_files(finished):
+    folder = finished[0] / "results" / "toy" / "attributions" / "perceptron"
+    assert read(folder / "distance.h5").reference == "first_panel"
+    assert read(folder / "integrated_gradients_from_zero.h5").reference == "zero"
+
+
 def test_what_is_deleted_is_made_again(copied):
-    for file in ("toy/top_matrix.csv", "toy_two_classes/variable.csv", "expression_tiny/audit.tsv"):
+    for file in ("toy/top_matrix.csv", "toy_two_classes/variance.tsv", "expression_tiny/audit.tsv"):
         (copied / "results" / file).unlink()
     found = jobs(snakemake(copied, "--dry-run", check=True).stdout)
     assert {"toy_consensus", "toy_variable", "prepare"} <= set(found)
