@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from consilience.attribution.function import EnsembleFunction, target_map
@@ -73,7 +75,7 @@ def by_hand(network, sample, reference, points=400, steps=2000):
         return (rows[:, 0] * units) @ weight
 
     edges = [0.0]
-    for start, stop in zip(torch.linspace(0, 1, steps + 1)[:-1].tolist(), torch.linspace(0, 1, steps + 1)[1:].tolist()):
+    for start, stop in pairwise(torch.linspace(0, 1, steps + 1).tolist()):
         first, last = support(encoder, excited(start)), support(encoder, excited(stop))
         while start < stop - 1e-12 and not torch.equal(first, last):
             low, high = start, stop
@@ -84,7 +86,7 @@ def by_hand(network, sample, reference, points=400, steps=2000):
             start, first = high + 1e-12, support(encoder, excited(high + 1e-12))
     edges.append(1.0)
     total, slope, jumps = 0.0, weight @ (sample - reference), 0
-    for place, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for place, (start, stop) in enumerate(pairwise(edges)):
         units = support(encoder, excited((start + stop) / 2))
         inner = start + (stop - start) * (torch.arange(points) + 0.5) / points
         few = inner[:: max(1, int(points * (1 - (stop - start)) / 2))] if stop - start < 0.01 else inner

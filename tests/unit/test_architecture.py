@@ -65,6 +65,8 @@ def test_the_chain_names_no_domain(path):
         ("consilience.attribution.store", tuple(name for name in HEAVY if name != "pandas")),
         ("consilience.consensus.drivers", tuple(name for name in HEAVY if name != "pandas")),
         ("consilience.domains.expression.prepare", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.domains.fashion.prepare", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.domains.fashion.simulate", tuple(name for name in HEAVY if name != "pandas")),
         ("consilience.evaluation", ("torch", "matplotlib", "captum", "shap")),
     ],
 )

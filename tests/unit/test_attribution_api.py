@@ -11,6 +11,8 @@ from torch import nn
 from consilience.attribution import api
 from consilience.attribution.api import Explainer
 from consilience.attribution.explain import explain_model
+from consilience.attribution.methods import Method
+from consilience.attribution.names import MethodFacts
 from consilience.attribution.targets import PredictedClass, TrueClass
 from consilience.errors import ConsilienceError
 from consilience.files import write_table
@@ -468,3 +470,16 @@ def test_outputs_that_are_not_as_said_are_refused():
     explainer = Explainer(network[0], some(9))
     with pytest.raises(ConsilienceError, match=r"outputs of shape \(1, 3\); expected \(samples, outputs\) = \(1, 1\)"):
         explainer.attribute(some(), "saliency")
+
+
+def test_a_method_may_be_a_slice_s_own_or_name_its_reference():
+    network, background = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval(), torch.randn(50, 4)
+    explainer = Explainer(network, background, task="classification", outputs=["a", "b", "c"])
+    samples = torch.randn(6, 4)
+    named = explainer.attribute(samples, "integrated_gradients_from_zero")
+    plain = explainer.attribute(samples, "integrated_gradients", reference="zero")
+    np.testing.assert_array_equal(named.arrays["inputs"], plain.arrays["inputs"])
+    own = Method("own", lambda batch, settings: (batch.values_and_gradients[1][0] * 2,), MethodFacts())
+    found = explainer.attribute(samples, own).arrays["inputs"]
+    gradients = explainer.attribute(samples, "saliency").arrays["inputs"]
+    np.testing.assert_allclose(np.abs(found), 2 * gradients, rtol=1e-6)

@@ -347,13 +347,18 @@ def test_a_method_may_name_its_reference():
     np.testing.assert_allclose(gap, expected, atol=1e-6)
     np.testing.assert_allclose(change, change_beside)
     # The study's own reference is left as it was, whatever was computed first.
-    assert not np.allclose(batch.gap(METHODS["integrated_gradients"], attribute("integrated_gradients", batch))[1], change)
+    assert not np.allclose(
+        batch.gap(METHODS["integrated_gradients"], attribute("integrated_gradients", batch))[1], change
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("integrated_gradients_from_means", "'integrated_gradients_from_means': reference 'means' is not.*nearest: mean"),
+        (
+            "integrated_gradients_from_means",
+            "'integrated_gradients_from_means': reference 'means' is not.*nearest: mean",
+        ),
         ("saliency_from_mean", "'saliency_from_mean': saliency compares with no reference"),
         ("integrated_gradient_from_mean", "'integrated_gradient_from_mean' is not known"),
         ("own_from_mean", "'own_from_mean' is not known"),
@@ -365,7 +370,9 @@ def test_what_no_method_is_called_is_refused(name, message):
 
 
 def test_a_slice_adds_methods_and_references():
-    explain = SimpleNamespace(methods={"double": lambda batch, settings: (2 * batch.inputs[0],)}, references={"own": None})
+    explain = SimpleNamespace(
+        methods={"double": lambda batch, settings: (2 * batch.inputs[0],)}, references={"own": None}
+    )
     own = Own.of(explain, {"double": {"compares_with": "reference", "complete": True, "signed": False}})
     found = method_named("double_from_own", own)
     assert (found.complete, found.signed, found.needs_reference, found.reference) == (True, False, True, "own")

@@ -39,7 +39,9 @@ def on_grid(start, slope, positions, k):
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), units=st.integers(2, 40), k=st.integers(1, 40), shift=st.sampled_from([-1.5, 0, 1.5]))
+@given(
+    seed=st.integers(0, 10**6), units=st.integers(2, 40), k=st.integers(1, 40), shift=st.sampled_from([-1.5, 0, 1.5])
+)
 def test_the_largest_are_those_of_a_fine_grid(seed, units, k, shift):
     start, slope = lines(seed, 3, units, shift)
     k = min(k, units)

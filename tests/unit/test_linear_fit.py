@@ -178,7 +178,9 @@ def test_ridge_on_classes_predicts_their_shares(tmp_path, classes):
     unit = np.trace(gram) / len(gram) if len(gram) <= train.sum() else np.trace(gram) / train.sum()
     penalties = unit * np.asarray(facts["relative_penalties"])
     first = 1 if len(classes) == 2 else 0
-    models = [Ridge(alpha=penalty).fit(z[train], shares[train, first + place]) for place, penalty in enumerate(penalties)]
+    models = [
+        Ridge(alpha=penalty).fit(z[train], shares[train, first + place]) for place, penalty in enumerate(penalties)
+    ]
     raw = np.stack([model.coef_ for model in models])
     expected = (raw if len(classes) == 2 else raw - raw.mean(axis=0)) * deviation / scale
     np.testing.assert_allclose(table, expected, atol=1e-6 * np.abs(expected).max())

@@ -9,7 +9,7 @@ from consilience import scaling
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
 from consilience.errors import ConsilienceError
-from consilience.scaling import FLOOR, Scaling, apply, fit, identity, scaled_inputs
+from consilience.scaling import FLOOR, Scaling, apply, fit, identity, scaled_inputs, unit_of_noise
 from tests.unit.training_examples import two_branch_dataset
 
 
@@ -151,3 +151,9 @@ def test_scaled_inputs_come_in_branch_order_with_masks(tmp_path, monkeypatch, ro
 
 def test_identity_changes_nothing(images):
     assert np.array_equal(apply(identity((4, 6)), images), images)
+
+
+def test_noise_is_measured_in_the_sd_of_a_branch_or_in_its_own_unit():
+    scaling = Scaling(np.zeros(2, np.float32), np.array([2, 4], np.float32), np.array([1, 6], np.float32))
+    assert unit_of_noise(scaling, "feature") == pytest.approx(np.sqrt((0.5**2 + 1.5**2) / 2))
+    assert unit_of_noise(scaling, "none") == 1

@@ -82,10 +82,14 @@ def test_a_head_is_trained_as_on_codes_that_were_given():
     """The plain way: encode everything first, and train the head as a network of its own."""
     course, training, validation = course_of({**SHORT, "batch_size": 16})
     jobs = jobs_of(course, training, validation)
-    fits, _ = train_encoded(course, jobs, modules_of(course, jobs, {}, coded), lambda *a: [train_member(*p) for p in each(*a)])
+    fits, _ = train_encoded(
+        course, jobs, modules_of(course, jobs, {}, coded), lambda *a: [train_member(*p) for p in each(*a)]
+    )
     modules = modules_of(course, jobs, {}, coded)
     encoder = modules[0].encoder
-    encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in fits[0].state.items() if k.startswith("encoder.")})
+    encoder.load_state_dict(
+        {k.removeprefix("encoder."): v for k, v in fits[0].state.items() if k.startswith("encoder.")}
+    )
     with torch.no_grad():
         parts = [Samples((encoder(flattened(part.inputs)),), {}) for part in (course.training, course.validation)]
     plain = Course(course.model, course.task, course.seed, course.recipe, *parts)

@@ -210,8 +210,12 @@ def test_every_file_of_a_study_is_asked_for(finished, name):
 def test_a_slice_s_own_notes_stand_in_the_summary(finished):
     text = (finished[0] / "results" / "summary.txt").read_text()
     parts = {part.split(":")[0].strip(): part for part in text.split("\n\n")}
-    notes = [(finished[0] / "results" / name / "variable.txt").read_text().strip() for name in ("toy", "toy_two_classes")]
-    assert all(f"  note       {note}" in parts[name] for name, note in zip(("toy", "toy_two_classes"), notes, strict=True))
+    notes = [
+        (finished[0] / "results" / name / "variable.txt").read_text().strip() for name in ("toy", "toy_two_classes")
+    ]
+    assert all(
+        f"  note       {note}" in parts[name] for name, note in zip(("toy", "toy_two_classes"), notes, strict=True)
+    )
     assert "varies most" not in parts["expression_tiny"]
 
 

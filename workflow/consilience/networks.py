@@ -158,7 +158,7 @@ class Encoder(Protocol):
 
 
 class Encoded(nn.Module):
-    """A head behind an encoder, which is fitted once for all members that see the same rows, and then stays as it is."""
+    """A head behind an encoder, which is fitted once for all members that see the same rows, and then left as it is."""
 
     def __init__(self, encoder: Encoder, head: nn.Module) -> None:
         super().__init__()

@@ -40,6 +40,15 @@ def identity(shape: tuple[int, ...]) -> Scaling:
     return Scaling(np.zeros(single, np.float32), np.ones(single, np.float32), np.ones(shape, np.float32))
 
 
+def unit_of_noise(scaling: Scaling, kind: str) -> float:
+    """Return what noise on a branch is measured in, in scaled units.
+
+    That is the branch's standard deviation, the root mean square over its elements; 1, the inputs' own unit, where the
+    branch's `kind` of scaling is none.
+    """
+    return 1.0 if kind == "none" else float(np.sqrt(np.mean((scaling.spread / scaling.scale) ** 2)))
+
+
 def fit(dataset: Dataset, branch: str, rows: np.ndarray) -> Scaling:
     """Fit the scaling of `branch` on `rows` (sample indices), streaming; what is masked is left out.
 

@@ -8,7 +8,7 @@ batch of B samples, which share them as they need (Bussmann, Leask & Nanda 2024,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +51,9 @@ class Recipe:
     """How a dictionary is learned.
 
     Adam on the squared error in units of the training rows' variance, the learning rate falling to 0 in the end. Atoms
-    that nothing excited for an epoch are dead; the `auxiliary_atoms` of them that are nearest to it are asked to explain
-    what the others leave over, with the weight `auxiliary` (Gao et al. 2024, appendix A.2, who have billions of rows and
-    take 1/32).
+    that nothing excited for an epoch are dead; the `auxiliary_atoms` of them that are nearest to it are asked to
+    explain what the others leave over, with the weight `auxiliary` (Gao et al. 2024, appendix A.2, who have billions of
+    rows and take 1/32).
     """
 
     epochs: int = 30
@@ -71,7 +71,9 @@ class SparseAutoencoder(nn.Module):
     unknown activation, and for k beyond the number of atoms.
     """
 
-    def __init__(self, inputs: int, atoms: int, k: int, activation: str = "top_k", recipe: Recipe | None = None) -> None:
+    def __init__(
+        self, inputs: int, atoms: int, k: int, activation: str = "top_k", recipe: Recipe | None = None
+    ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ConsilienceError(f"activation: {activation!r}; expected one of {', '.join(ACTIVATIONS)}")

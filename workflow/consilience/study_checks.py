@@ -196,9 +196,7 @@ def contradictions(settings: dict[str, Any]) -> Iterator[str]:
     yield from _votes(settings)
 
 
-def unknown_methods(
-    settings: dict[str, Any], own: dict[str, dict[str, Any]], schema: dict[str, Any]
-) -> Iterator[str]:
+def unknown_methods(settings: dict[str, Any], own: dict[str, dict[str, Any]], schema: dict[str, Any]) -> Iterator[str]:
     """Yield a line for attribution methods that neither the library nor the slice has.
 
     `own` are the facts of the slice's methods by name; `schema` knows the references.

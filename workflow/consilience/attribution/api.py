@@ -126,12 +126,12 @@ class Explainer:
     ) -> Attribution:
         """Attribute the predictions of `inputs`, an array (samples, *shape), or one a branch in a tuple or by name.
 
-        `method` is a name, or a slice's own `Method`. `target`: every target (None), a class by name or number, a pair (a, b) for F_a - F_b, `TrueClass(labels)` or
-        `PredictedClass()`; see `targets`. `reference`: `mean`, `zero`, `blurred`, `sample`, or arrays like the inputs
-        with as many samples, or one. `auxiliary`: what the networks read beside the inputs, by name; `mask_<branch>`
-        is true where that branch is absent. `samples`: the samples' names; with `seed` they draw random numbers, which
-        else follow from the samples' values: neither order nor company changes a result. `settings` are `steps`,
-        `draws`, `noise`, `blur` and `internal_batch`, as in config/README.md.
+        `method` is a name, or a slice's own `Method`. `target`: every target (None), a class by name or number, a pair
+        (a, b) for F_a - F_b, `TrueClass(labels)` or `PredictedClass()`; see `targets`. `reference`: `mean`, `zero`,
+        `blurred`, `sample`, or arrays like the inputs with as many samples, or one. `auxiliary`: what the networks read
+        beside the inputs, by name; `mask_<branch>` is true where that branch is absent. `samples`: the samples' names;
+        with `seed` they draw random numbers, which else follow from the samples' values: neither order nor company
+        changes a result. `settings` are `steps`, `draws`, `noise`, `blur` and `internal_batch`, as in config/README.md.
         """
         chosen, settings = method if isinstance(method, Method) else method_named(method), _settings(settings)
         if chosen.reference:

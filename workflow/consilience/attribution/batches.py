@@ -18,7 +18,7 @@ from consilience.attribution.split import Split
 from consilience.attribution.statistics import UnitSums
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
-from consilience.scaling import Scaling, scaled_inputs
+from consilience.scaling import Scaling, scaled_inputs, unit_of_noise
 from consilience.training.members import stable_seed
 
 
@@ -27,8 +27,9 @@ class Batch:
     """Some samples: what a method is given, and what methods share.
 
     `inputs` and `references` are scaled, a tensor (samples, *shape) a branch, references (1, *shape) where all samples
-    share one; `others` are further references by name, for methods that name theirs; `masks` bool (samples, *shape), true where absent, None for a branch without. `background` are training
-    samples (rows, *shape), `deviations` the sd of each branch in scaled units, for noise. `keys` (samples,) seed each
+    share one; `others` are further references by name, for methods that name theirs; `masks` bool (samples, *shape),
+    true where absent, None for a branch without. `background` are training samples (rows, *shape), `deviations` what
+    noise on each branch is measured in, in scaled units. `keys` (samples,) seed each
     sample's random numbers, so that its company changes nothing. `sums` knows which element belongs to which feature.
     """
 
@@ -218,12 +219,9 @@ class BatchReader:
 
     @cached_property
     def _deviations(self) -> list[float]:
-        """The sd of each branch in scaled units: the root mean square over its elements; 1 where it is not scaled."""
+        """What noise on each branch is measured in."""
         branches = self.dataset.branches
-        return [
-            1.0 if branch.scaling == "none" else float(np.sqrt(np.mean((part.spread / part.scale) ** 2)))
-            for branch, part in ((branch, self.scalings[name]) for name, branch in branches.items())
-        ]
+        return [unit_of_noise(self.scalings[name], branch.scaling) for name, branch in branches.items()]
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

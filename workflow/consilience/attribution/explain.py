@@ -50,7 +50,8 @@ def explain_model(
 
     `split` has the columns sample and role, rows in dataset order; `settings` is the study's attribution section
     (`names.DEFAULTS` fills what it lacks); `seed` chooses samples where there are too many, and the showcase.
-    `own` are the slice's references and methods. Raises ConsilienceError for unknown names and for parts that do not fit.
+    `own` are the slice's references and methods. Raises ConsilienceError for unknown names and for parts that do not
+    fit.
     """
     own = own or Own()
     settings = own.complete(settings)

@@ -36,10 +36,10 @@ STRETCH_NUMBERS = 2**23
 def jump_aware_integrated_gradients(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
     """Return integrated gradients with the share of every jump; complete.
 
-    With pre-activations a + W (x - b) of the units, the attribution of element p is (x_p - b_p) Σ_j W_jp c_j, where the
-    effect c_j of unit j sums, over the stretches of the path on which it is supported, the integral of ∂F/∂z_j, and over
-    the switches at which it comes (+) or goes (-), ΔF / Σ_q (∂g/∂x_q)(x_q - b_q): g is the difference of the two
-    pre-activations that cross, or of one and the threshold, so that a jump ΔF is divided as the gradient of its step is,
+    With W the encoder's weights, the attribution of element p is (x_p - b_p) Σ_j W_jp c_j. The effect c_j of unit j
+    sums the integral of ∂F/∂z_j over the stretches of the path on which it is supported, and over the switches at which
+    it comes (+) or goes (-), ΔF / Σ_q (∂g/∂x_q)(x_q - b_q): g is the difference of the two pre-activations that cross,
+    or of one and the threshold. So a jump ΔF is divided as the distributional gradient of its step is,
     ΔF (∂g/∂x_p)(x_p - b_p) / Σ_q (∂g/∂x_q)(x_q - b_q). Between switches the integral is exact where the head is
     piecewise linear (see `paths.integrated_gradients`). Raises ConsilienceError for a network without a dictionary.
     """
@@ -88,9 +88,9 @@ def _first(auxiliary: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class _Columns:
-    """The affine front of heads: `base` (members, 1, width) and `matrix` (members, units + 1, width), nobody's row last.
+    """The affine front of heads: `base` (members, 1, width) and `matrix` (members, units + 1, width).
 
-    The front's outputs, its cuts, lie side by side; `shapes` are theirs.
+    Nobody's row, of zeros, is the last. The front's outputs, its cuts, lie side by side; `shapes` are theirs.
     """
 
     split: Split
@@ -183,9 +183,7 @@ def _paths(
             yield rows, lines.of_samples(slice(rows.start - first, rows.stop - first))
 
 
-def _effects(
-    columns: _Columns, lines: _Lines, auxiliary: Mapping[str, Tensor], settings: Mapping[str, Any]
-) -> Tensor:
+def _effects(columns: _Columns, lines: _Lines, auxiliary: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Tensor:
     """Return the effects of units (members, targets, samples, units)."""
     matrix = columns.matrix
     values = [_on_stretches(matrix, part, lines) for part in (lines.start, lines.slope)]

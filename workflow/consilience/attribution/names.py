@@ -80,8 +80,8 @@ def parts_of_method(
 ) -> tuple[str, str]:
     """Return a method's name and the reference that goes with it: "" where that is the study's.
 
-    `own` are the facts of the slice's methods, `references` the names of its references. An unknown name is refused, and
-    a reference for a method that compares with none.
+    `own` are the facts of the slice's methods, `references` the names of its references. An unknown name is refused,
+    and a reference for a method that compares with none.
     """
     facts = {**METHOD_FACTS, **own}
     if name in facts:
@@ -119,7 +119,9 @@ def complete_settings(
             raise ConsilienceError(f"attribution.{key} is {filled[key]!r}; expected a number above 0")
     confidence = filled["showcase_confidence"]
     if confidence is not None and not (isinstance(confidence, int | float) and 0 <= confidence < 1):
-        raise ConsilienceError(f"attribution.showcase_confidence is {confidence!r}; expected a number in [0, 1) or null")
+        raise ConsilienceError(
+            f"attribution.showcase_confidence is {confidence!r}; expected a number in [0, 1) or null"
+        )
     for key, least in COUNTS.items():
         if not isinstance(filled[key], int) or filled[key] < least:
             raise ConsilienceError(f"attribution.{key} is {filled[key]!r}; expected a whole number of at least {least}")

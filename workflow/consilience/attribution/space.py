@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +30,7 @@ from consilience.attribution.references import blur, reference_source
 from consilience.attribution.statistics import UnitSums
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
-from consilience.scaling import Scaling, identity
+from consilience.scaling import Scaling, identity, unit_of_noise
 from consilience.training.members import stable_seed
 
 Masks = Sequence[torch.Tensor | None]
@@ -42,7 +42,8 @@ class InputSpace:
 
     `units` are the unit maps, int (*shape) a branch; `features` has the columns name and branch. `means` (1, *shape)
     and `background` (rows, *shape) are scaled tensors, of the type and on the device of the networks. `auxiliary` has
-    the shape of one sample of every auxiliary tensor; None where networks may take any.
+    the shape of one sample of every auxiliary tensor; None where networks may take any. `kinds` are the branches'
+    kinds of scaling, where they are those of a dataset.
     """
 
     scalings: dict[str, Scaling]
@@ -51,6 +52,7 @@ class InputSpace:
     means: Tensors
     background: Tensors
     auxiliary: Mapping[str, tuple[int, ...]] | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_dataset(
@@ -73,6 +75,7 @@ class InputSpace:
             tuple(torch.as_tensor(array, device=device) for array in means),
             tuple(torch.as_tensor(array, device=device) for array in rows),
             dataset.auxiliary_shapes | {f"mask_{name}": dataset.branches[name].shape for name in masked},
+            {name: branch.scaling for name, branch in dataset.branches.items()},
         )
 
     @classmethod
@@ -121,8 +124,8 @@ class InputSpace:
 
     @cached_property
     def deviations(self) -> list[float]:
-        """The sd of each branch in scaled units: the root mean square over its elements."""
-        return [float(np.sqrt(np.mean(rise**2))) for rise in self.rises]
+        """What noise on each branch is measured in."""
+        return [unit_of_noise(scaling, self.kinds.get(name, "")) for name, scaling in self.scalings.items()]
 
     def inputs(self, arrays: Arrays, auxiliary: Mapping[str, Any] | None) -> tuple[Tensors, dict[str, torch.Tensor]]:
         """Return unscaled branches and auxiliary tensors of the same samples, in the networks' type, on the CPU.

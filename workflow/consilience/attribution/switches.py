@@ -22,8 +22,8 @@ class Switches:
     """The changes of support in order, (samples, events); samples with fewer than others end with some at 1 of nobody.
 
     `positions` float64, ascending; `entering` and `leaving` int64, the units that the support gains and loses, -1 for
-    none; `jumps` bool, whether codes jump there: where a unit comes or goes at 0, they only bend. `first` bool (samples,
-    units) is the support at the path's start.
+    none; `jumps` bool, whether codes jump there: where a unit comes or goes at 0, they only bend. `first` bool
+    (samples, units) is the support at the path's start.
     """
 
     first: Tensor
@@ -34,7 +34,7 @@ class Switches:
 
 
 def switches_of_threshold(start: Tensor, slope: Tensor, threshold: float) -> Switches:
-    """Return the switches of units, (samples, units) lines, that are supported above a common threshold of 0 or more."""
+    """Return the switches of units, (samples, units) lines, that are supported above a threshold of 0 or more."""
     first = (start > threshold) | ((start == threshold) & (slope > 0))
     crossing = (threshold - start) / slope
     inside = (slope != 0) & (crossing > 0) & (crossing < 1)
@@ -55,8 +55,8 @@ def switches_of_threshold(start: Tensor, slope: Tensor, threshold: float) -> Swi
 def switches_of_largest(start: Tensor, slope: Tensor, k: int) -> Switches:
     """Return the switches of units, (samples, units) lines, of which the k largest are supported where positive.
 
-    The support is followed from event to event: a supported unit falls to 0; or one rises above 0, while there are fewer
-    than k; or the largest of the others overtakes the smallest of the supported.
+    The support is followed from event to event: a supported unit falls to 0; or one rises above 0, while there are
+    fewer than k; or the largest of the others overtakes the smallest of the supported.
     """
     walk = _Walk(start, slope, k)
     events = []
@@ -88,7 +88,7 @@ class _Walk:
         self.zero = torch.where(slope != 0, -start / slope, torch.inf)
 
     def next(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Go to the next event of every sample: position, entering and leaving, (samples,); None where all have ended."""
+        """Go to every sample's next event: position, entering and leaving, (samples,); None where all have ended."""
         full = self.support.sum(dim=1) == self.k
         falls, falling = torch.where(self.support & (self.slope < 0), self.zero, torch.inf).min(dim=1)
         rises, rising = torch.where(~self.support & (self.slope > 0), self.zero, torch.inf).min(dim=1)
@@ -110,8 +110,8 @@ class _Walk:
     def _overtaking(self, full: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return where one of the others overtakes a supported unit, and who whom; infinity where none does.
 
-        The largest of the others less the smallest supported is a convex, piecewise linear function of the position, not
-        above 0 at present: Newton's method from the right comes down to its root in as many steps as it has pieces.
+        The largest of the others less the smallest supported is a convex, piecewise linear function of the position,
+        not above 0 at present: Newton's method from the right comes down to its root in as many steps as it has pieces.
         """
         place = before.clamp(max=1.0).maximum(self.position)
         entering = leaving = torch.full_like(place, -1, dtype=torch.long)

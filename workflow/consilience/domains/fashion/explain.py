@@ -33,7 +33,7 @@ def decoder_weighted(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
 
 
 def decoder_weighted_unsigned(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
-    """Return Σ_j z_j |D_pj| for pixel p, the earlier system's form: the same for every class, whatever the network says."""
+    """Return Σ_j z_j |D_pj| for pixel p, the earlier system's form: the same for every class and every classifier."""
     (result,) = batch.empty()
     for members, encoder, _ in dictionaries(batch):
         codes = encoder(flattened(batch.inputs))
