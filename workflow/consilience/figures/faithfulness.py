@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from consilience.attribution.names import METHOD_FACTS, TOLERANCE
-from consilience.figures.style import BLACK, GRAY, METHOD_COLORS, entitle, new_figure, number, shorten, styled
+from consilience.figures.style import BLACK, GRAY, METHOD_COLORS, entitle, legend_width, new_figure, number, shorten, styled
 from consilience.figures.training import CONFUSION_COLORS
 
 CONTROLS = {"random": (0, (4, 2)), "magnitude_of_input": (0, (1, 1.2))}
@@ -24,7 +24,7 @@ KINDS = {"deletion": "change that is left", "insertion": "change that is reached
 SHARES = {0: "0", 0.01: "1 %", 0.1: "10 %", 0.3: "30 %", 0.5: "50 %", 1: "100 %"}
 DASHED = (0, (4, 3))
 FAR = 2.5  # values that an axis shows beyond 1 before it becomes logarithmic there
-COLUMNS = 6  # of the legend
+WIDTH = 10.4  # inches
 UNSIGNED = tuple(name for name, facts in METHOD_FACTS.items() if not facts.signed)
 
 
@@ -38,8 +38,9 @@ def faithfulness_panels(
     """
     methods = list(curves.loc[curves["curve"] == "randomization", "method"].unique())
     colors = dict(zip(methods, cycle(METHOD_COLORS))) | dict.fromkeys(CONTROLS, GRAY)
-    lines = math.ceil(len(colors) / COLUMNS)
-    figure = new_figure(10.4, 6.6 + 0.2 * (lines + max(0, len(methods) - 4)))
+    columns = max(1, int((WIDTH - 0.4) / legend_width(colors)))
+    lines = math.ceil(len(colors) / columns)
+    figure = new_figure(WIDTH, 6.6 + 0.2 * (lines + max(0, len(methods) - 4)))
     top, panels = _rooms(figure, lines)
     for axes, (kind, label) in zip(panels[0, : len(KINDS)], KINDS.items(), strict=True):
         _curves(axes, curves[curves["curve"] == kind], colors)
@@ -52,7 +53,7 @@ def faithfulness_panels(
         Line2D([], [], color=color, linestyle=CONTROLS.get(name, "-"), label=_plain(name))
         for name, color in colors.items()
     ]
-    top.legend(handles=handles, loc="center left", ncols=COLUMNS, handlelength=2.2, borderaxespad=0)
+    top.legend(handles=handles, loc="center left", ncols=columns, handlelength=2.2, borderaxespad=0)
     entitle(figure, f"How far the attributions of {model} can be trusted", _caption(scores))
     return figure
 
@@ -214,6 +215,11 @@ def _say(axes: Axes, text: str) -> None:
     axes.spines[:].set_visible(False)
 
 
+def _percent(share: float) -> str:
+    """Write a share with two digits, and no exponent where it is large."""
+    return f"{number(100 * share, '.0f' if share > 0.1 else '.2g')} %"
+
+
 def _caption(scores: pd.DataFrame) -> str:
     """Say what was measured on what, and how far sums of attributions miss what they promise."""
     sizes = scores.drop_duplicates("check").set_index("check")[["samples", "groups"]].to_dict("index")
@@ -230,7 +236,7 @@ def _caption(scores: pd.DataFrame) -> str:
         index="method", columns="metric", values="value", sort=False
     )
     parts = [
-        f"{_plain(name)} {number(100 * row.relative_gap, '.2g')} % ({number(100 * row.worst_relative_gap, '.2g')} %)"
+        f"{_plain(name)} {_percent(row.relative_gap)} ({_percent(row.worst_relative_gap)})"
         f"{' ABOVE TOLERANCE' if row.relative_gap > TOLERANCE else ''}"
         for name, row in zip(gaps.index, gaps.itertuples(), strict=True)
     ]

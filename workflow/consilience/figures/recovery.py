@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from consilience.figures.style import GRAY, METHOD_COLORS, entitle, lighten, panel_grid, shorten, styled
+from consilience.figures.style import GRAY, METHOD_COLORS, entitle, legend_width, lighten, panel_grid, shorten, styled
 
 MARKERS = {"consensus": "D", "model": "o", "linear": "s", "marginal": "^"}
 UNATTRIBUTED = ("linear", "marginal")
-LEGEND_COLUMNS = 4  # more would reach the title
 EFFECT_NAMES = {"all": "all effects", "linear": "linear", "threshold": "thresholded", "interaction": "interactions"}
 
 
@@ -26,13 +25,16 @@ def recovery_dots(recovery: pd.DataFrame) -> Figure:
     lines the level of chance: the prevalence, and one half for signs.
     """
     effects = [effect for effect in EFFECT_NAMES if (recovery["effect"] == effect).any()]
+    # One kind of effect is all there are.
+    effects = effects[1:] if len(effects) == 2 else effects
     values = recovery.groupby(["scope", "name", "method", "effect"], sort=False).mean(numeric_only=True).reset_index()
     rows = list(dict.fromkeys(values.loc[values["scope"] != "member", "name"]))
     attributed = dict.fromkeys(values.loc[~values["scope"].isin(UNATTRIBUTED), "method"])
     colors = dict(zip(attributed, cycle(METHOD_COLORS)))
     colors |= {method: GRAY for method in values["method"].unique() if method not in colors}
-    height = max(0.34, 0.07 * len(attributed)) * len(rows) + 0.9 + 0.16 * (len(colors) // LEGEND_COLUMNS)
-    figure, panels = panel_grid(len(effects) + 1, len(effects) + 1, 1.9, height, sharey=True)
+    height = max(0.34, 0.07 * len(attributed)) * len(rows) + 0.9
+    count = len(effects) + 1
+    figure, panels = panel_grid(count, count, 1.9 + legend_width(colors) / count, height, sharey=True)
     for effect, axes in zip(effects, panels[:-1], strict=True):
         part = values[values["effect"] == effect]
         _dots(axes, part, rows, colors, "average_precision", part["chance"].mean())
@@ -48,7 +50,7 @@ def recovery_dots(recovery: pd.DataFrame) -> Figure:
         Line2D([], [], linestyle="", marker="o", color=color, label=name.replace("_", " "))
         for name, color in colors.items()
     ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=min(len(handles), LEGEND_COLUMNS))
+    figure.legend(handles=handles, loc="outside right upper")
     entitle(figure, "Planted features found again", _caption(recovery))
     return figure
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ParamSpec
 
 import matplotlib
@@ -109,6 +109,11 @@ def entitle(figure: Figure, title: str, caption: str) -> None:
     figure.suptitle(textwrap.fill(title, int(10 * figure.get_figwidth())), x=0.01, ha="left")
     lines = [textwrap.fill(line, int(17 * figure.get_figwidth())) for line in caption.split("\n")]
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, fontweight="normal", color="#4D4D4D")
+
+
+def legend_width(labels: Iterable[str]) -> float:
+    """Return the inches that a column of a legend takes: the longest label, and its handle."""
+    return 0.5 + 0.062 * max(len(label) for label in labels)
 
 
 def shorten(name: str, length: int = 26) -> str:
