@@ -135,6 +135,15 @@ def test_the_auxiliary_loss_revives_dead_atoms(tmp_path):
     assert dead[0] < 0.5 * dead[1]
 
 
+def test_an_input_that_never_varies_has_no_weight():
+    rows = planted()[0].clone()
+    rows[:, 3] = 0.5
+    module = SparseAutoencoder(20, 24, 3, recipe=Recipe(epochs=3, batch_size=64))
+    module.fit(rows[:1200], rows[1200:], 0)
+    assert not module.encoder.weight[:, 3].any()
+    assert not module.atoms[3].any()
+
+
 def test_the_same_seed_gives_the_same_dictionary_and_another_another():
     first, again, other = (fitted(seed=seed, epochs=2)[0].atoms for seed in (0, 0, 1))
     assert torch.equal(first, again)

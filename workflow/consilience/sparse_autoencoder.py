@@ -145,10 +145,14 @@ class _Fit:
 
     @torch.no_grad()
     def _initialize(self) -> None:
-        """Start from random atoms, an encoder that is their transpose, and the mean as pre-bias (Gao et al., A.1)."""
+        """Start from random atoms, an encoder that is their transpose, and the mean as pre-bias (Gao et al., A.1).
+
+        Atoms vary over inputs as the rows do. Weights of an input that never varies would stay what they were drawn as,
+        and attributions show them.
+        """
         module = self.module
         drawn = torch.randn(module.atoms.shape, generator=self.random).to(self.training)
-        module.atoms.copy_(functional.normalize(drawn, dim=0))
+        module.atoms.copy_(functional.normalize(drawn * self.training.std(dim=0, correction=0)[:, None], dim=0))
         module.encoder.weight.copy_(module.atoms.T)
         module.encoder.bias.zero_()
         module.bias.copy_(self.training.mean(dim=0))

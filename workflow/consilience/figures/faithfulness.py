@@ -15,7 +15,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from consilience.attribution.names import METHOD_FACTS, TOLERANCE
-from consilience.figures.style import BLACK, GRAY, METHOD_COLORS, entitle, legend_width, new_figure, number, shorten, styled
+from consilience.figures.style import (
+    BLACK,
+    GRAY,
+    METHOD_COLORS,
+    entitle,
+    legend_width,
+    new_figure,
+    number,
+    shorten,
+    styled,
+)
 from consilience.figures.training import CONFUSION_COLORS
 
 CONTROLS = {"random": (0, (4, 2)), "magnitude_of_input": (0, (1, 1.2))}

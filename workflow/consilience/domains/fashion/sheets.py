@@ -1,0 +1,97 @@
+"""A sheet a picture: its maps by every method, alone and over the picture, their sizes and how far they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+
+from consilience.domains.fashion.agreement import STATISTICS, agreements, statistics
+from consilience.domains.fashion.mosaics import CONTRIBUTIONS, broken, colored, gray, key, overlaid, show, two_digits
+from consilience.figures.style import BLACK, new_figure, number, styled
+from consilience.figures.training import CONFUSION_COLORS
+from consilience.files import whole
+
+WIDTH, HEIGHT = 11.7, 6.8  # inches: as wide as A4 on its side
+REPEAT = 4
+NAMES = {"mean": "mean", "max": "largest", "sd": "sd", "percentile_99": "99th percentile"}
+
+
+@styled
+def sheet(picture: np.ndarray, maps: Mapping[str, np.ndarray], signed: Mapping[str, bool], title: str) -> Figure:
+    """Draw one picture (rows, columns) with its maps (rows, columns) by method, attributions to the true class."""
+    figure = new_figure(WIDTH, HEIGHT)
+    figure.set_layout_engine("none")  # every page has the same places, which need no solving
+    values = np.stack(list(maps.values()))
+    tiles = np.ones((2, 1 + len(maps), *picture.shape, 3))
+    tiles[0, 0] = gray(picture)
+    for column, (name, one) in enumerate(maps.items(), start=1):
+        tiles[:, column] = colored(one, signed[name]), overlaid(one, picture, signed[name])
+    mosaic = figure.add_axes((0.075, 0.5, 0.905, 0.34))
+    show(mosaic, tiles, ["alone", "overlaid"], ["picture", *maps], repeat=REPEAT)
+    mosaic.set_anchor("N")
+    flat = values.reshape(len(values), 1, -1)
+    _table(figure.add_axes((0.03, 0.07, 0.47, 0.38)), list(maps), statistics(flat[:, 0]))
+    _matrix(figure.add_axes((0.62, 0.1, 0.34, 0.35)), agreements(flat))
+    figure.text(0.03, 0.965, title, fontsize=11, fontweight="bold", va="top")
+    key(figure, CONTRIBUTIONS if any(signed.values()) else None, not all(signed.values()), "upper right")
+    figure.text(
+        0.03,
+        0.018,
+        "Attributions to the true class, means over members. Every map has its own scale, to the 99th percentile of "
+        "its sizes; white is 0. Below the diagonal Pearson's, above it Spearman's correlation of absolute values.",
+        fontsize=7,
+        color="#4D4D4D",
+    )
+    return figure
+
+
+def _table(axes: Axes, names: list[str], values: Mapping[str, np.ndarray]) -> None:
+    """Write the statistics of every method, a text a column, so that few texts are laid out."""
+    axes.set_axis_off()
+    axes.set_title("Size of the attributions |a| over the pixels")
+    columns = {"method": [f"{place}  {broken(name, 60)}" for place, name in enumerate(names, start=1)]}
+    columns |= {NAMES[name]: [number(value, ".3g") for value in values[name]] for name in STATISTICS}
+    for place, (head, cells) in zip((0, 0.58, 0.70, 0.80, 0.98), columns.items(), strict=True):
+        align = "left" if place == 0 else "right"
+        style = {"ha": align, "va": "top", "fontsize": 7, "transform": axes.transAxes}
+        axes.text(place, 0.97, head, color="#4D4D4D", **style)
+        axes.text(place, 0.90, "\n".join(cells), linespacing=1.55, **style)
+
+
+def _matrix(axes: Axes, found: Mapping[str, np.ndarray]) -> None:
+    pearson, spearman = found["pearson"][0], found["spearman"][0]
+    matrix, names = np.where(np.tri(len(pearson), dtype=bool), pearson, spearman), range(1, len(pearson) + 1)
+    np.fill_diagonal(matrix, np.nan)
+    axes.imshow(np.nan_to_num(matrix), cmap=CONFUSION_COLORS, vmin=0, vmax=1, aspect="auto", interpolation="none")
+    for (row, column), value in np.ndenumerate(matrix):
+        if row != column:
+            color = "white" if value > 0.5 else BLACK
+            axes.text(column, row, two_digits(value), ha="center", va="center", fontsize=5.5, color=color)
+    axes.set_xticks(range(len(names)), [str(place) for place in names])
+    axes.set_yticks(range(len(names)), [str(place) for place in names])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title("Agreement of the methods on this picture")
+
+
+@styled
+def no_sheet() -> Figure:
+    """Draw a page that says that there is no picture to show."""
+    figure = new_figure(WIDTH, HEIGHT)
+    figure.text(0.5, 0.5, "No test picture was kept whole: attribution.showcase, showcase_confidence.", ha="center")
+    return figure
+
+
+def write_sheets(path: str | Path, sheets: Iterable[Figure]) -> None:
+    """Write figures as the pages of one PDF, the same bytes for the same pages; without any, one that says so."""
+    nothing = dict.fromkeys(("CreationDate", "Producer", "Creator"))
+    with whole(path) as temporary, PdfPages(temporary, metadata=nothing) as pages:
+        for figure in sheets:
+            pages.savefig(figure)
+        if not pages.get_pagecount():
+            pages.savefig(no_sheet())
