@@ -11,12 +11,13 @@ from sklearn.metrics import explained_variance_score, mean_squared_error
 from consilience.attribution.interception import Interception
 from consilience.domains.fashion.simulate import simulate
 from consilience.errors import ConsilienceError
+from consilience.principal_components import principal_components
 from consilience.sparse_autoencoder import (
     Recipe,
     SparseAutoencoder,
+    _Fit,
     keep_above,
     keep_largest,
-    principal_components,
     quality,
 )
 
@@ -150,15 +151,34 @@ def test_the_same_seed_gives_the_same_dictionary_and_another_another():
     assert not torch.equal(first, other)
 
 
-def test_units_that_rise_together_do_not_depend_on_how_inputs_are_scaled():
-    """The loss is in units of the variance, so that the balance with the auxiliary loss is the same."""
-    rows = planted()[0]
-    small, large = (SparseAutoencoder(20, 24, 3, recipe=Recipe(learning_rate=5e-3)) for _ in range(2))
-    errors = [
-        module.fit(scale * rows[:1200], scale * rows[1200:], 0)["validation"]["normalized_mean_squared_error"]
-        for module, scale in ((small, 0.1), (large, 1.0))
-    ]
-    assert errors[0] == pytest.approx(errors[1], rel=0.35)
+def test_the_auxiliary_loss_is_in_units_of_what_is_left():
+    """So that inputs of another size are learned alike, up to the size of Adam's steps."""
+    rows, found = planted()[0], []
+    for scale in (1.0, 4.0):
+        module = SparseAutoencoder(20, 24, 3, recipe=Recipe(batch_size=64))
+        fit = _Fit(module, scale * rows[:1200], 0)
+        fit.idle += 5000
+        with torch.no_grad():
+            excited = module.pre_activations(scale * rows[:64])
+            left = scale * rows[:64] - module.decode(keep_largest(excited, 3))
+        found.append(float(fit._auxiliary_loss(excited, left)))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("rate", [30.0, 1e30])
+def test_a_fit_that_diverges_is_refused(rate):
+    with pytest.raises(ConsilienceError, match=r"the dictionary diverged.*lower autoencoder.learning_rate \("):
+        fitted(epochs=4, learning_rate=rate)
+
+
+def test_what_rows_that_do_not_differ_leave_undefined():
+    training, same = planted()[0][:1200], planted()[0][:1].repeat(5, 1)
+    module = SparseAutoencoder(20, 24, 3, recipe=Recipe(epochs=1))
+    facts = module.fit(training, same, 0)["validation"]
+    assert facts["explained_variance"] is None
+    assert facts["normalized_mean_squared_error"] > 0
+    center = training.mean(dim=0)
+    assert quality(module, center[None], center)["normalized_mean_squared_error"] is None
 
 
 def test_the_largest_are_a_plain_loops():
@@ -202,5 +222,5 @@ def test_what_cannot_be_is_refused(arguments, message):
 
 
 def test_rows_that_are_all_alike_are_refused():
-    with pytest.raises(ConsilienceError, match="rows that differ; given: 5 alike"):
+    with pytest.raises(ConsilienceError, match="two rows or more that differ; given: 5"):
         SparseAutoencoder(4, 8, 2).fit(torch.ones(5, 4), torch.ones(5, 4), 0)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from consilience.errors import ConsilienceError
+from consilience.reconstruction import Errors
 from consilience.training.engine import Optimizer
 from consilience.training.members import stable_seed
 
@@ -28,6 +29,11 @@ EVALUATION_ROWS = 4096
 THRESHOLD_ROWS = 16384
 # The share of the steps over which the learning rate falls to 0 in the end.
 DECAY = 0.2
+# A normalized error beyond: a bad dictionary is told of, this is none.
+WORTHLESS = 2.0
+SMALLEST = 1e-30
+# Relative to the root mean square of all inputs' standard deviations: below, an input hardly varies.
+HARDLY = 0.1
 
 
 def keep_largest(pre_activations: Tensor, k: int) -> Tensor:
@@ -85,6 +91,10 @@ class SparseAutoencoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(inputs))
         self.register_buffer("threshold", torch.zeros(()))
 
+    def extra_repr(self) -> str:
+        """Tell what no shape of a weight does."""
+        return f"k={self.k}, activation={self.activation}"
+
     @property
     def epochs(self) -> int:
         """The number of epochs that it is fitted for."""
@@ -114,7 +124,7 @@ class SparseAutoencoder(nn.Module):
         """Learn the dictionary from inputs (rows, inputs), and return what metrics.json tells of it.
 
         `tick` is called after every epoch. The same seed gives the same dictionary. Raises ConsilienceError for fewer
-        than two rows, and rows that are all the same.
+        than two rows, rows that are all the same, and where the fit diverges.
         """
         curve = _Fit(self, training, seed).run(validation, tick)
         found = quality(self, validation, training.mean(dim=0))
@@ -135,7 +145,7 @@ class _Fit:
         self.module, self.training, self.recipe = module, training, module.recipe
         self.variance = float(training.var(dim=0, correction=0).sum()) if len(training) > 1 else 0.0
         if not self.variance > 0:
-            raise ConsilienceError(f"a dictionary is learned from rows that differ; given: {len(training)} alike")
+            raise ConsilienceError(f"a dictionary is learned from two rows or more that differ; given: {len(training)}")
         # On the CPU, so that every device draws alike.
         self.random = torch.Generator().manual_seed(stable_seed(seed, "dictionary"))
         self.idle = torch.zeros(module.decoder.in_features, dtype=torch.long, device=training.device)
@@ -147,12 +157,13 @@ class _Fit:
     def _initialize(self) -> None:
         """Start from random atoms, an encoder that is their transpose, and the mean as pre-bias (Gao et al., A.1).
 
-        Atoms vary over inputs as the rows do. Weights of an input that never varies would stay what they were drawn as,
-        and attributions show them.
+        Inputs that hardly vary have little part in them: their weights would stay as drawn, and attributions show them.
         """
         module = self.module
         drawn = torch.randn(module.atoms.shape, generator=self.random).to(self.training)
-        module.atoms.copy_(functional.normalize(drawn * self.training.std(dim=0, correction=0)[:, None], dim=0))
+        deviation = self.training.std(dim=0, correction=0)
+        part = (deviation / (HARDLY * deviation.square().mean().sqrt())).clamp(max=1)
+        module.atoms.copy_(functional.normalize(drawn * part[:, None], dim=0))
         module.encoder.weight.copy_(module.atoms.T)
         module.encoder.bias.zero_()
         module.bias.copy_(self.training.mean(dim=0))
@@ -165,8 +176,19 @@ class _Fit:
             if self.module.activation == "batch_top_k":
                 self._set_threshold(validation)
             curve.append(quality(self.module, validation, center)["normalized_mean_squared_error"])
+            self._check(epoch, curve[-1])
             tick()
         return curve
+
+    def _check(self, epoch: int, error: float | None) -> None:
+        """Refuse a fit that diverges, or that in the end explains less than the mean does."""
+        finite = all(bool(values.isfinite().all()) for values in self.optimizer.parameters)
+        last = epoch + 1 == self.recipe.epochs
+        if not finite or (last and error is not None and not error < WORTHLESS):
+            raise ConsilienceError(
+                f"the dictionary diverged: its normalized error is {'not finite' if error is None else f'{error:.3g}'} "
+                f"after epoch {epoch + 1}; lower autoencoder.learning_rate ({self.recipe.learning_rate:g})"
+            )
 
     def _epoch(self, epoch: int) -> None:
         order = torch.randperm(len(self.training), generator=self.random).to(self.training.device)
@@ -206,7 +228,7 @@ class _Fit:
             return 0.0
         codes = keep_largest(excited[:, dead], min(self.recipe.auxiliary_atoms, len(dead)))
         missed = left - codes @ self.module.atoms[:, dead].T
-        return self.recipe.auxiliary * missed.square().sum(dim=1).mean() / left.square().sum(dim=1).mean()
+        return self.recipe.auxiliary * missed.square().sum() / left.square().sum().clamp_min(SMALLEST)
 
     @torch.no_grad()
     def _set_threshold(self, validation: Tensor) -> None:
@@ -225,56 +247,18 @@ class _Fit:
 
 
 @torch.no_grad()
-def quality(module: SparseAutoencoder, inputs: Tensor, center: Tensor) -> dict[str, float]:
+def quality(module: SparseAutoencoder, inputs: Tensor, center: Tensor) -> dict[str, float | None]:
     """Return how well the codes of inputs (rows, inputs) stand for them, by name.
 
     `mean_squared_error` is a mean over elements; `normalized_mean_squared_error` the squared error relative to that of
     `center` (inputs,), the mean of the training rows; `explained_variance` 1 - Var(error) / Var(inputs), summed over
-    elements; `l0` the mean number of codes that are not 0; `dead_share` the share of atoms that no row excites.
+    elements (None for rows that do not differ); `l0` the mean number of codes that are not 0; `dead_share` the share of atoms that no row excites.
     """
-    sums = _Sums(center)
+    sums = Errors(center)
     active, fired = 0, torch.zeros(module.decoder.in_features, dtype=torch.bool, device=inputs.device)
     for rows in inputs.split(EVALUATION_ROWS):
         codes = module(rows)
         active += int(torch.count_nonzero(codes))
         fired |= (codes > 0).any(dim=0)
         sums.add(rows, rows - module.decode(codes))
-    return sums.errors() | {"l0": active / len(inputs), "dead_share": float((~fired).double().mean())}
-
-
-@torch.no_grad()
-def principal_components(training: Tensor, inputs: Tensor, count: int) -> dict[str, float]:
-    """Return the errors of `quality` for the first `count` principal components of the training rows, on `inputs`."""
-    center = training.double().mean(dim=0)
-    covariance = sum((rows.double() - center).T @ (rows.double() - center) for rows in training.split(EVALUATION_ROWS))
-    directions = torch.linalg.eigh(covariance).eigenvectors[:, -count:]
-    sums = _Sums(center)
-    for rows in inputs.split(EVALUATION_ROWS):
-        moved = rows.double() - center
-        sums.add(rows, moved - moved @ directions @ directions.T)
-    return sums.errors()
-
-
-class _Sums:
-    """Sums over rows from which the errors of a reconstruction follow, float64."""
-
-    def __init__(self, center: Tensor) -> None:
-        self.center = center.double()
-        self.rows = 0
-        self.squares = torch.zeros(2, dtype=torch.float64, device=center.device)
-        self.totals = torch.zeros(2, len(center), dtype=torch.float64, device=center.device)
-
-    def add(self, inputs: Tensor, errors: Tensor) -> None:
-        moved, errors = inputs.double() - self.center, errors.double()
-        self.rows += len(inputs)
-        self.squares += torch.stack([moved.square().sum(), errors.square().sum()])
-        self.totals += torch.stack([moved.sum(dim=0), errors.sum(dim=0)])
-
-    def errors(self) -> dict[str, float]:
-        spread, squared = self.squares.tolist()
-        varied, left = (self.squares - self.totals.square().sum(dim=1) / self.rows).tolist()
-        return {
-            "mean_squared_error": squared / (self.rows * len(self.center)),
-            "normalized_mean_squared_error": squared / spread,
-            "explained_variance": 1 - left / varied,
-        }
+    return sums.named() | {"l0": active / len(inputs), "dead_share": float((~fired).double().mean())}

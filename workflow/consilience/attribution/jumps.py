@@ -44,6 +44,9 @@ def jump_aware_integrated_gradients(batch: Batch, settings: Mapping[str, Any]) -
     piecewise linear (see `paths.integrated_gradients`). Raises ConsilienceError for a network without a dictionary.
     """
     references = batch.checked_references()
+    # Where a branch is masked, its references differ from sample to sample, others are one for all.
+    most = max(len(part) for part in references)
+    references = tuple(part.expand(most, *part.shape[1:]) for part in references)
     here, there = flattened(batch.inputs).double(), flattened(references).double()
     results = batch.empty()
     for members, encoder, head in dictionaries(batch):

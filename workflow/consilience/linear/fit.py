@@ -52,8 +52,8 @@ def fit_linear(
     on a seeded sample of `maximum_samples` of it; the penalty is chosen by errors on folds of groups inside it, or on
     single samples left out (logistic regression, which has no closed form for that: on folds of samples).
     Sample weights count in logistic regression; least squares counts each sample once. Ridge on classes predicts the
-    share of each; a softmax of these scores, whose one factor has the least log loss on the training rows, stands for
-    probabilities.
+    share of each; a softmax of these scores, whose one factor has the least log loss on held-out training rows, stands
+    for probabilities.
 
     Returns three parts. Coefficients: `feature, target, kind, coefficient`, in feature order within kind and target,
     per standard deviation of the feature, in the target's unit, as centered logits or the log-odds, or (ridge on
@@ -152,13 +152,16 @@ def _fit_shares(training: _Training, X_test: np.ndarray) -> _Kind:
     gram = CenteredGram(X)
     ridge = least_squares.ridge_path(X, training.target[:, 1:] if two else training.target, groups=folds, gram=gram)
 
-    def scores(table: np.ndarray) -> np.ndarray:
-        shares = table @ ridge.coefficients.T + ridge.intercept
+    if ridge.at_edge.any():
+        logger.warning("ridge: the best penalty of a class lies at the edge of those tried")
+
+    def scores(shares: np.ndarray) -> np.ndarray:
         return np.column_stack([1 - shares, shares]) if two else shares
 
-    fitted = scores(X)
+    # Not on what was fitted: with few rows that is nearly the classes themselves, whose best factor is endless.
+    held_out = scores(ridge.held_out)
     factor = minimize_scalar(
-        lambda log_factor: -np.mean((training.target * log_softmax(np.exp(log_factor) * fitted, axis=1)).sum(axis=1)),
+        lambda log_factor: -np.mean((training.target * log_softmax(np.exp(log_factor) * held_out, axis=1)).sum(axis=1)),
         bounds=(-5, 10), method="bounded",
     )  # fmt: skip
     facts = {
@@ -169,7 +172,8 @@ def _fit_shares(training: _Training, X_test: np.ndarray) -> _Kind:
         "softmax_factor": float(np.exp(factor.x)),
     }
     coefficients = ridge.coefficients if two else ridge.coefficients - ridge.coefficients.mean(axis=0)
-    return _Kind(coefficients, softmax(facts["softmax_factor"] * scores(X_test), axis=1), facts)
+    shares = X_test @ ridge.coefficients.T + ridge.intercept
+    return _Kind(coefficients, softmax(facts["softmax_factor"] * scores(shares), axis=1), facts)
 
 
 def _fractions(dataset: Dataset) -> np.ndarray:

@@ -38,7 +38,8 @@ class RidgePath:
 
     `penalty`, `intercept` and `at_edge` are scalars and `coefficients` (features,) for y (rows,); for y
     (rows, outputs) all have a leading axis of outputs, as has `errors`: the mean squared held-out error
-    (penalties,) at each of `penalties`. `at_edge`: the penalty chosen is the first or last, the best may lie beyond.
+    (penalties,) at each of `penalties`. `held_out`, of the shape of y, are the predictions at the penalty chosen for
+    rows that were left out. `at_edge`: the penalty chosen is the first or last, the best may lie beyond.
     """
 
     penalty: float | np.ndarray
@@ -46,6 +47,7 @@ class RidgePath:
     coefficients: np.ndarray
     penalties: np.ndarray
     errors: np.ndarray
+    held_out: np.ndarray
     at_edge: bool | np.ndarray
 
 
@@ -72,14 +74,20 @@ def ridge_path(
         raise ConsilienceError(f"ridge: penalties must be positive and ascending, not {penalties}")
     smoother = _Smoother(gram)
     folds = None if groups is None else _folds(groups, gram.rows)
-    errors = np.stack([_held_out_error(smoother, targets, penalty, folds) for penalty in penalties], axis=1)
+    errors = np.stack(
+        [np.mean(_held_out(smoother, targets, penalty, folds) ** 2, axis=0) for penalty in penalties], axis=1
+    )
     best = errors.shape[1] - 1 - errors[:, ::-1].argmin(axis=1)
     coefficients = smoother.coefficients(targets, penalties[best]).T
     intercept, coefficients = _shaped(means - coefficients @ gram.center, coefficients, y)
     at_edge = (best == 0) | (best == len(penalties) - 1)
+    left = {place: _held_out(smoother, targets, penalties[place], folds) for place in np.unique(best)}
+    missed = np.column_stack([left[place][:, output] for output, place in enumerate(best)])
+    held_out = (targets + means - missed).reshape(np.shape(y))
     if np.ndim(y) == 1:
-        return RidgePath(float(penalties[best[0]]), intercept, coefficients, penalties, errors[0], bool(at_edge[0]))
-    return RidgePath(penalties[best], intercept, coefficients, penalties, errors, at_edge)
+        chosen = float(penalties[best[0]])
+        return RidgePath(chosen, intercept, coefficients, penalties, errors[0], held_out, bool(at_edge[0]))
+    return RidgePath(penalties[best], intercept, coefficients, penalties, errors, held_out, at_edge)
 
 
 def _prepare(X: np.ndarray, y: np.ndarray, gram: CenteredGram | None) -> tuple[CenteredGram, np.ndarray, np.ndarray]:
@@ -155,13 +163,14 @@ class _Smoother:
         return self.gram.transposed_times(solution) if self.gram.dual else solution
 
 
-def _held_out_error(
+def _held_out(
     smoother: _Smoother, targets: np.ndarray, penalty: float, folds: list[np.ndarray] | None
 ) -> np.ndarray:
-    """Mean squared error (outputs,) of predictions for rows, or folds of rows, without themselves."""
+    """Return the errors (rows, outputs) of predictions for rows, or folds of rows, without themselves."""
     residuals = smoother.residuals(targets, penalty)
     if folds is None:
-        errors = residuals / smoother.diagonal(penalty)[:, None]
-    else:
-        errors = np.concatenate([smoother.solve(rows, residuals[rows], penalty) for rows in folds])
-    return np.mean(errors**2, axis=0)
+        return residuals / smoother.diagonal(penalty)[:, None]
+    errors = np.empty_like(residuals)
+    for rows in folds:
+        errors[rows] = smoother.solve(rows, residuals[rows], penalty)
+    return errors

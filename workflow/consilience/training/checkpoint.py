@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def import_checkpoint(
     if own:
         ensemble = Ensemble.load(path)
         _check_facts(path, ensemble, context, task, axis)
+        _check_network(path, ensemble, build, specification)
         states, members, scalings = ensemble.states, ensemble.members, ensemble.scalings
         center, scale = ensemble.target_center, ensemble.target_scale
     else:
@@ -82,6 +84,20 @@ def _check_facts(path: Path, ensemble: Ensemble, context: NetworkContext, task: 
             raise ConsilienceError(f"checkpoint {path}: its {name} is {found}; this study has {wanted}")
     if ensemble.axis != axis:
         raise ConsilienceError(f"checkpoint {path}: trained on other features, or in another order, than this study's")
+
+
+def _check_network(path: Path, ensemble: Ensemble, build: Build, specification: Mapping[str, Any]) -> None:
+    """Refuse an ensemble whose networks are built otherwise: not all that a network does shows in its weights' shapes."""
+    context = ensemble.context
+    theirs, ours = (
+        str(build_network(build, own, context, seed=0)).splitlines() for own in (ensemble.specification, specification)
+    )
+    for one, other in zip_longest(theirs, ours, fillvalue="nothing"):
+        if one != other:
+            raise ConsilienceError(
+                f"checkpoint {path}: trained as {one.strip()}; this model is built as {other.strip()}; give the model the "
+                "settings that it was trained with"
+            )
 
 
 def _read_state(path: Path) -> Arrays:

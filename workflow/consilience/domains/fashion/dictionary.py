@@ -15,7 +15,8 @@ from consilience.dataset import Dataset
 from consilience.domains.fashion.agreement import unit
 from consilience.networks import flattened
 from consilience.scaling import Scaling, scaled_inputs
-from consilience.sparse_autoencoder import EVALUATION_ROWS, SparseAutoencoder, principal_components, quality
+from consilience.principal_components import principal_components
+from consilience.sparse_autoencoder import EVALUATION_ROWS, SparseAutoencoder, quality
 from consilience.training.members import stable_seed
 
 ERRORS = ("mean_squared_error", "normalized_mean_squared_error", "explained_variance")

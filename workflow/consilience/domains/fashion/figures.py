@@ -16,7 +16,9 @@ TILE = 0.66  # inches
 MARGIN = 1.5  # for the names of lines
 ABOVE = 1.45  # for title, names of columns and caption
 LABEL = 9  # pixels under an atom
-OWN_SCALE = "Every map has its own scale, to the 99th percentile of its sizes; white is 0."
+OWN_SCALE = (
+    "Every map has its own scale, to the 99th percentile of its sizes; white is 0. Pictures are negatives: dark is bright."
+)
 
 
 def _mosaic_figure(lines: int, columns: int, below: int = 0) -> Figure:

@@ -43,7 +43,8 @@ def sheet(picture: np.ndarray, maps: Mapping[str, np.ndarray], signed: Mapping[s
         0.03,
         0.018,
         "Attributions to the true class, means over members. Every map has its own scale, to the 99th percentile of "
-        "its sizes; white is 0. Below the diagonal Pearson's, above it Spearman's correlation of absolute values.",
+        "its sizes; white is 0. The picture is a negative: dark is bright. Below the diagonal Pearson's, above it "
+        "Spearman's correlation of absolute values.",
         fontsize=7,
         color="#4D4D4D",
     )
