@@ -46,6 +46,7 @@ def kind(part: dict[str, Any]) -> str:
     return " ".join([text, ", ".join(bounds)]).strip()
 
 
+PROMISES = {"complete": False, "signed": True}
 SIGNS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
@@ -56,6 +57,23 @@ def table(schema: dict[str, Any], prefix: str = "") -> str:
         default = f"`{default}`" if default not in ("", "required") else default
         lines.append(f"| `{key}` | {value} | {default} | {description} |".replace("<name>", "‹name›"))
     return "\n".join(lines)
+
+
+def methods_table(schema: dict[str, Any]) -> list[str]:
+    """Render a slice's own attribution methods, and those of all domains that do not suit it."""
+    lines = []
+    if schema.get("methods"):
+        lines += ["\n### Its own attribution methods\n", "| method | compares with | complete | signed | what it is |"]
+        lines.append("|---|---|---|---|---|")
+        for name, facts in schema["methods"].items():
+            complete, signed = ("yes" if facts.get(key, default) else "no" for key, default in PROMISES.items())
+            compared = facts.get("compares_with") or "nothing"
+            lines.append(
+                f"| `{name}` | {compared} | {complete} | {signed} | {' '.join(facts['description'].split())} |"
+            )
+    for name, reason in schema.get("unsuited", {}).items():
+        lines.append(f"\n`{name}` does not suit its networks: {reason}.")
+    return lines
 
 
 def reference() -> str:
@@ -70,6 +88,7 @@ def reference() -> str:
     for path in sorted(ROOT.glob("workflow/consilience/domains/*/schema.yaml")):
         schema = read(path)
         parts += [f"\n## Studies of the domain `{path.parent.name}`\n", table(schema)]
+        parts += methods_table(schema)
         for name, source in schema["sources"].items():
             parts += [
                 f"\n### `source: {{kind: {name}}}`\n",

@@ -13,7 +13,7 @@ from consilience.sparse_autoencoder import SparseAutoencoder
 INPUTS, ATOMS, K = 12, 30, 4
 
 
-def encoded(seed, activation="top_k", hidden=(9, 6), outputs=3, atoms=ATOMS, k=K, shift=0.0, threshold=0.8):
+def encoded(seed, activation="top_k", hidden=(9, 6), outputs=3, atoms=ATOMS, k=K, shift=0.0, threshold=0.8, **head):
     """A network whose codes are of the size of its inputs; `shift` moves the encoder's bias."""
     generator = torch.Generator().manual_seed(seed)
     encoder = SparseAutoencoder(INPUTS, atoms, k, activation)
@@ -24,7 +24,12 @@ def encoded(seed, activation="top_k", hidden=(9, 6), outputs=3, atoms=ATOMS, k=K
         encoder.atoms.copy_(torch.randn(encoder.atoms.shape, generator=generator))
         encoder.threshold.fill_(threshold)
     torch.manual_seed(seed)
-    return Encoded(encoder, MultilayerPerceptron(atoms, list(hidden), outputs)).eval()
+    perceptron = MultilayerPerceptron(atoms, list(hidden), outputs, **head)
+    for part in perceptron.modules():
+        if isinstance(part, torch.nn.BatchNorm1d):
+            part.running_mean.normal_()
+            part.running_var.uniform_(0.5, 2)
+    return Encoded(encoder, perceptron).eval()
 
 
 def ensemble_of(networks, double=True):

@@ -479,6 +479,8 @@ def test_a_method_may_be_a_slice_s_own_or_name_its_reference():
     named = explainer.attribute(samples, "integrated_gradients_from_zero")
     plain = explainer.attribute(samples, "integrated_gradients", reference="zero")
     np.testing.assert_array_equal(named.arrays["inputs"], plain.arrays["inputs"])
+    with pytest.raises(ConsilienceError, match="'integrated_gradients_from_zero' names its reference; give no other"):
+        explainer.attribute(samples, "integrated_gradients_from_zero", reference="mean")
     own = Method("own", lambda batch, settings: (batch.values_and_gradients[1][0] * 2,), MethodFacts())
     found = explainer.attribute(samples, own).arrays["inputs"]
     gradients = explainer.attribute(samples, "saliency").arrays["inputs"]

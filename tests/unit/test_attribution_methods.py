@@ -383,6 +383,23 @@ def test_a_slice_adds_methods_and_references():
         complete_settings({"methods": ["double"]})
 
 
+@pytest.mark.parametrize(
+    ("functions", "facts", "message"),
+    [
+        ({}, {"double": {}}, "'double' stands in schema.yaml, not in explain.py"),
+        ({"double": None}, {}, "'double' stands in explain.py, not in schema.yaml"),
+        (
+            {"double": None},
+            {"double": {"compares_with": "refrence"}},
+            "compares_with: 'refrence' is.*nearest: reference",
+        ),
+    ],
+)
+def test_a_slice_s_methods_and_their_facts_go_together(functions, facts, message):
+    with pytest.raises(ConsilienceError, match=message):
+        Own.of(SimpleNamespace(methods=functions), facts)
+
+
 def test_an_unknown_method_is_refused_with_the_nearest():
     with pytest.raises(ConsilienceError, match=r"'integrated_gradient' is not known.*nearest: integrated_gradients"):
         method_named("integrated_gradient")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from consilience.configuration import CHAIN, check_config, load_studies, load_study, slice_schema
+from consilience.configuration import CHAIN, check_config, load_studies, load_study, own_methods, slice_schema
 from consilience.domains import slices
 from consilience.errors import ConsilienceError
 
@@ -322,3 +322,60 @@ def test_every_key_of_a_slice_is_described_or_fixed(domain):
     parts = {"": schema, **{f"source {kind}": part for kind, part in schema["sources"].items()}}
     missing = [name for key, part in parts.items() for name in undescribed(part, key)]
     assert [name for name in missing if name.removeprefix(".") not in CHAIN] == []
+
+
+FASHION = {
+    "domain": "fashion",
+    "source": {"kind": "simulate"},
+    "models": {"k4": {}},
+    "consensus": {"minimum_models": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": {"k4": {"k": 60, "atoms": 50}}}, r"models\.k4\.k: 60 is more than atoms \(50\)"),
+        ({"models": {"k4": {"k": 2000}}}, r"models\.k4\.k: 2000 is more than atoms \(1024\)"),
+        (
+            {"attribution": {"methods": ["integrated_gradients_from_mean", "deeplift_from_mean"]}},
+            "attribution.methods: deeplift_from_mean does not suit the networks of fashion: it has no rule",
+        ),
+        (
+            {"attribution": {"primary": "decoder_weighted", "methods": ["saliency"]}},
+            "attribution.primary: 'decoder_weighted' is not among attribution.methods",
+        ),
+        (
+            {"attribution": {"methods": ["jump_aware_integrated_gradient"]}},
+            "unknown method 'jump_aware_integrated_gradient'; .*nearest: jump_aware_integrated_gradients",
+        ),
+        (
+            {"attribution": {"methods": ["decoder_weighted_from_mean"]}},
+            "'decoder_weighted_from_mean': decoder_weighted compares with no reference",
+        ),
+    ],
+)
+def test_what_a_slice_says_of_its_methods_and_keys_is_held(tmp_path, changes, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(FASHION | changes))
+    with pytest.raises(ConsilienceError, match=message) as error:
+        load_study(path)
+    assert all(line.startswith(str(path)) for line in str(error.value).splitlines())
+
+
+def test_a_slice_may_name_methods_and_keys_of_its_analysis(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(FASHION | {"attribution": {"methods": ["integrated_gradients_from_mean"]}}))
+    found = load_study(path)
+    assert "analysis" in found.settings
+    assert "analysis" not in found.preparation
+    assert found.own_methods["decoder_weighted"] == {"signed": True}
+    # The slice's defaults take the place of those of all domains.
+    assert found.settings["attribution"]["reference"] == "zero"
+    assert found.settings["training"]["maximum_samples"] == 60000
+
+
+def test_a_fact_that_is_none_is_refused(monkeypatch):
+    monkeypatch.setattr("consilience.configuration.slice_schema", lambda _: {"methods": {"own": {"compare_with": ""}}})
+    with pytest.raises(ConsilienceError, match=r"methods\.own\.compare_with: unknown key; .*nearest: compares_with"):
+        own_methods("fashion")

@@ -22,6 +22,9 @@ def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+PACKED = (".py", ".yaml", ".md", ".smk", ".rst")
+
+
 def test_every_line_of_the_lock_is_an_exact_public_pin():
     assert [line for line in lock() if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line)] == []
     assert "torch==2.13.0" in lock()
@@ -64,5 +67,5 @@ def test_the_library_builds_with_all_its_slices_need(tmp_path):
     (wheel,) = tmp_path.glob("consilience-*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith("consilience-")}
     files = (ROOT / "workflow" / "consilience").rglob("*")
-    wanted = {str(path.relative_to(ROOT / "workflow")) for path in files if path.suffix in (".py", ".yaml", ".md")}
+    wanted = {str(path.relative_to(ROOT / "workflow")) for path in files if path.suffix in PACKED}
     assert packed == wanted

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from consilience.dataset import Dataset
+from consilience.errors import ConsilienceError
 from consilience.networks import Dropout, Encoded, MultilayerPerceptron, NetworkContext, flattened
 from consilience.scaling import scaled_inputs
 from consilience.sparse_autoencoder import Recipe, SparseAutoencoder
@@ -157,3 +158,24 @@ def test_two_runs_are_the_same(path):
     first, second = trained(path), trained(path)
     assert all((first.ensemble.states[name] == second.ensemble.states[name]).all() for name in first.ensemble.states)
     assert first.facts == second.facts
+
+
+def test_weights_are_not_taken_for_those_of_another_number_of_codes(path, tmp_path):
+    """No shape of a tensor tells k."""
+    model = trained(path)
+    model.ensemble.save(tmp_path / "ensemble.safetensors")
+    specification = {"checkpoint": str(tmp_path / "ensemble.safetensors")}
+
+    def other(specification, context):
+        module = coded(specification, context)
+        module.encoder.k = 4
+        return module
+
+    with Dataset.open(path) as dataset:
+        given = dataset, split_of(len(dataset))
+        again = train_model(*given, coded, specification, SHORT, "k3", 0)
+        np.testing.assert_array_equal(again.predicted, model.predicted)
+        with pytest.raises(ConsilienceError, match=r"trained as .*k=3.*this model is built as .*k=4"):
+            # The file's own network is rebuilt from its specification, which has no k here.
+            built = iter([coded({}, model.ensemble.context), other({}, model.ensemble.context)])
+            train_model(*given, lambda *_: next(built), specification, SHORT, "k3", 0)

@@ -297,3 +297,16 @@ def test_jumps_are_followed_where_plain_gradients_miss_them(finished):
             gaps[method] = np.median(found.gap) / np.median(found.scale)
         assert gaps["jump_aware_integrated_gradients"] < 1e-4
         assert gaps["integrated_gradients"] > 0.1
+
+
+def test_the_readme_of_fashion_does_what_it_says(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "results" / "fashion"
+    shutil.copytree(finished[0] / "results" / "fashion_tiny", folder, symlinks=True)
+    (folder / "models" / "k4").rename(folder / "models" / "k50")
+    monkeypatch.chdir(tmp_path)
+    readme = ROOT / "workflow" / "consilience" / "domains" / "fashion" / "README.md"
+    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    names: dict = {}
+    exec(block, names)
+    assert names["maps"].shape == (1, 5, 28, 28)
+    assert np.abs(names["found"].gap).max() < 1e-4

@@ -5,16 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from consilience.attribution.names import MethodFacts
 from consilience.domains import has_module, slices
 from consilience.errors import ConsilienceError, nearest
-from consilience.study_checks import completed, contradictions, paths, problems, resolve, sound, unknown_methods
+from consilience.study_checks import (
+    completed,
+    contradictions,
+    excesses,
+    paths,
+    problems,
+    resolve,
+    sound,
+    unknown_methods,
+    unsuited_methods,
+)
 from consilience.yaml_files import read_yaml
 
 SCHEMAS = Path(__file__).parent / "schemas"
+METHOD_KEYS = tuple(fact.name for fact in fields(MethodFacts))
 CHAIN = ("domain", "split", "models", "training", "attribution", "faithfulness", "linear", "consensus")
 
 
@@ -142,7 +154,10 @@ def load_study(path: Path) -> Study:
     # What the schema refuses cannot be judged further; the rest is, so that all faults are told at once.
     settings = sound(completed(settings, schema), schema)
     lines += [*resolve(settings, schema, path.parent), *contradictions(settings)]
+    lines += excesses(settings, schema)
     domain = settings.get("domain")
+    if _is_domain(domain):
+        lines += unsuited_methods(settings, slice_schema(domain).get("unsuited", {}))
     lines += unknown_methods(settings, own_methods(domain) if _is_domain(domain) else {}, schema)
     faults += [f"{path}: {line}" for line in lines]
     if faults:
@@ -165,14 +180,25 @@ def slice_schema(domain: str) -> dict[str, Any]:
     """Read a slice's schema.yaml.
 
     It has `sources` by kind, `properties`, `required`, the keys that `simulation` depends on, those that only the
-    slice's `analysis` sees, and the facts of its own attribution `methods`.
+    slice's `analysis` sees, the facts of its own attribution `methods`, and those of all domains' that are `unsuited`
+    for its networks, with the reason.
     """
     return read_yaml(slices()[domain] / "schema.yaml")
 
 
 def own_methods(domain: str) -> dict[str, dict[str, Any]]:
-    """Return the facts of a slice's own attribution methods by name, without their descriptions."""
+    """Return the facts of a slice's own attribution methods by name, without their descriptions.
+
+    Raises ConsilienceError for a key that is no fact.
+    """
     methods = slice_schema(domain).get("methods", {})
+    for name, facts in methods.items():
+        for key in facts.keys() - {"description", *METHOD_KEYS}:
+            known = ", ".join(METHOD_KEYS)
+            file = slices()[domain] / "schema.yaml"
+            raise ConsilienceError(
+                f"{file}: methods.{name}.{key}: unknown key; expected {known}{nearest(key, METHOD_KEYS)}"
+            )
     return {name: {key: fact for key, fact in facts.items() if key != "description"} for name, facts in methods.items()}
 
 

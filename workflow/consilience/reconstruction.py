@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Errors:
-    """Sums over rows from which the errors of a reconstruction follow, float64; `center` (inputs,) is the training mean."""
+    """Sums over rows, from which errors follow, float64; `center` (inputs,) is the mean of the training rows."""
 
     def __init__(self, center: Tensor) -> None:
         self.center = center.double()

@@ -252,7 +252,8 @@ def quality(module: SparseAutoencoder, inputs: Tensor, center: Tensor) -> dict[s
 
     `mean_squared_error` is a mean over elements; `normalized_mean_squared_error` the squared error relative to that of
     `center` (inputs,), the mean of the training rows; `explained_variance` 1 - Var(error) / Var(inputs), summed over
-    elements (None for rows that do not differ); `l0` the mean number of codes that are not 0; `dead_share` the share of atoms that no row excites.
+    elements (None for rows that do not differ); `l0` the mean number of codes that are not 0; `dead_share` the share of
+    atoms that no row excites.
     """
     sums = Errors(center)
     active, fired = 0, torch.zeros(module.decoder.in_features, dtype=torch.bool, device=inputs.device)

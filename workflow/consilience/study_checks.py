@@ -196,6 +196,26 @@ def contradictions(settings: dict[str, Any]) -> Iterator[str]:
     yield from _votes(settings)
 
 
+def excesses(settings: dict[str, Any], schema: dict[str, Any], key: str = "") -> Iterator[str]:
+    """Yield a line for every value above that of the key beside it that its schema names under `at_most`."""
+    for name, value in settings.items():
+        part, where = _part(schema, name), f"{key}.{name}" if key else name
+        if isinstance(value, dict):
+            yield from excesses(value, part, where)
+        other = settings.get(part.get("at_most"))
+        if other is not None and value > other:
+            yield f"{where}: {value} is more than {part['at_most']} ({other})"
+
+
+def unsuited_methods(settings: dict[str, Any], unsuited: dict[str, str]) -> Iterator[str]:
+    """Yield a line for methods that do not suit a slice's networks; `unsuited` gives the reason by name."""
+    attribution = settings.get("attribution", {})
+    for method in dict.fromkeys([*attribution.get("methods", []), attribution.get("primary")]):
+        base = str(method).partition(FROM)[0]
+        if base in unsuited:
+            yield f"attribution.methods: {method} does not suit the networks of {settings['domain']}: {unsuited[base]}"
+
+
 def unknown_methods(settings: dict[str, Any], own: dict[str, dict[str, Any]], schema: dict[str, Any]) -> Iterator[str]:
     """Yield a line for attribution methods that neither the library nor the slice has.
 

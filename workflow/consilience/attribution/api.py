@@ -18,7 +18,7 @@ from consilience.attribution.arrays import Arrays
 from consilience.attribution.batches import GRADIENT_NUMBERS, Batch, check_references
 from consilience.attribution.explain import check_ensemble, compared_with, ensemble_function
 from consilience.attribution.function import EnsembleFunction, Tensors, target_map
-from consilience.attribution.methods import Method, method_named
+from consilience.attribution.methods import Method, Own, method_named
 from consilience.attribution.names import check_name, complete_settings
 from consilience.attribution.remarks import remarks
 from consilience.attribution.results import Attribution, Gathered
@@ -84,12 +84,14 @@ class Explainer:
         background: int = 50,
         seed: int = 0,
         device: str = "cpu",
+        own: Own | None = None,
     ) -> Explainer:
         """Load an ensemble that the workflow trained, of the members with real labels; inputs are then unscaled.
 
         `dataset` names the features and holds the training samples, of which `seed` draws `background`; `split` is the
         split.tsv beside it unless given. `build` is that of the slice: `consilience.domains.<domain>.model.build`.
-        `device` is cpu, cuda or auto. Raises ConsilienceError for files that do not belong together.
+        `device` is cpu, cuda or auto. `own` are the slice's methods, `consilience.domains.own.own(domain)`, which can
+        then be named too. Raises ConsilienceError for files that do not belong together.
         """
         loaded = Ensemble.load(ensemble).on_real_labels()
         place = choose_device(device)
@@ -102,11 +104,13 @@ class Explainer:
             outputs = opened.classes or opened.targets
         explainer = cls.__new__(cls)
         function = ensemble_function(loaded, loaded.network(build), str(place))
-        explainer._set(function, space, loaded.task, outputs)
+        explainer._set(function, space, loaded.task, outputs, own)
         return explainer
 
-    def _set(self, function: EnsembleFunction, space: InputSpace, task: str, outputs: Sequence[str]) -> None:
-        self.function, self.space = function, space
+    def _set(
+        self, function: EnsembleFunction, space: InputSpace, task: str, outputs: Sequence[str], own: Own | None = None
+    ) -> None:
+        self.function, self.space, self.own = function, space, own
         self.task, self.outputs = task, [str(name) for name in outputs]
         # By the names of the auxiliary tensors: what a network does may depend on which it is given.
         self._splits: dict[frozenset[str], Split] = {}
@@ -117,7 +121,7 @@ class Explainer:
         method: str | Method = "integrated_gradients",
         *,
         target: Target = None,
-        reference: str | Arrays = "mean",
+        reference: str | Arrays | None = None,
         auxiliary: Mapping[str, Any] | None = None,
         samples: Sequence[Any] | None = None,
         per_member: bool = False,
@@ -127,15 +131,19 @@ class Explainer:
         """Attribute the predictions of `inputs`, an array (samples, *shape), or one a branch in a tuple or by name.
 
         `method` is a name, or a slice's own `Method`. `target`: every target (None), a class by name or number, a pair
-        (a, b) for F_a - F_b, `TrueClass(labels)` or `PredictedClass()`; see `targets`. `reference`: `mean`, `zero`,
-        `blurred`, `sample`, or arrays like the inputs with as many samples, or one. `auxiliary`: what the networks read
-        beside the inputs, by name; `mask_<branch>` is true where that branch is absent. `samples`: the samples' names;
-        with `seed` they draw random numbers, which else follow from the samples' values: neither order nor company
-        changes a result. `settings` are `steps`, `draws`, `noise`, `blur` and `internal_batch`, as in config/README.md.
+        (a, b) for F_a - F_b, `TrueClass(labels)` or `PredictedClass()`; see `targets`. `reference`: `mean` (where
+        nothing else is said), `zero`, `blurred`, `sample`, or arrays like the inputs with as many samples, or one.
+        `auxiliary`: what the networks read beside the inputs, by name; `mask_<branch>` is true where that branch is
+        absent. `samples`: the samples' names; with `seed` they draw random numbers, which else follow from the samples'
+        values: neither order nor company changes a result. `settings` are `steps`, `draws`, `noise`, `blur` and
+        `internal_batch`, as in config/README.md.
         """
-        chosen, settings = method if isinstance(method, Method) else method_named(method), _settings(settings)
-        if chosen.reference:
-            reference, chosen = chosen.reference, replace(chosen, reference="")
+        chosen = method if isinstance(method, Method) else method_named(method, self.own)
+        settings = _settings(settings)
+        if chosen.reference and reference is not None:
+            raise ConsilienceError(f"attribution method {chosen.name!r} names its reference; give no other")
+        reference = (chosen.reference or "mean") if reference is None else reference
+        chosen = replace(chosen, reference="")
         given = self._given(inputs, auxiliary, reference, samples, seed)
         choice = choose(target, self.task, self.outputs, len(given.keys))
         gathered = Gathered(self.space, self.function.members, len(choice.names), len(given.keys), per_member)

@@ -42,7 +42,7 @@ def deeplift(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
     results = batch.empty()
     for members, split in batch.splits():
         here, there = split.project_ends(batch.inputs, references, batch.auxiliary)
-        pulled = here.pull(_multipliers(split, here.cuts, there, batch.auxiliary))
+        pulled = here.pull(_multipliers("deeplift", split, here.cuts, there, batch.auxiliary))
         for result, part, tensor, reference in zip(results, pulled, batch.inputs, references, strict=True):
             torch.mul(part, tensor - reference, out=result[members])
     return results
@@ -52,13 +52,13 @@ def deeplift_shap(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
     """Return the mean of DeepLIFT over a background (Lundberg & Lee 2017, section 4.2); complete on average."""
 
     def slopes(split: Split, here: Tensors, there: Tensors, auxiliary: Auxiliary, _rows: slice) -> Tensors:
-        return _multipliers(split, here, there, auxiliary)
+        return _multipliers("deeplift_shap", split, here, there, auxiliary)
 
     return mean_over_background(batch, settings, slopes)
 
 
-def _multipliers(split: Split, here: Tensors, there: Tensors, auxiliary: Auxiliary) -> Tensors:
-    """Return the multipliers at the cuts, (members, targets, samples, *shape)."""
+def _multipliers(method: str, split: Split, here: Tensors, there: Tensors, auxiliary: Auxiliary) -> Tensors:
+    """Return the multipliers at the cuts, (members, targets, samples, *shape); `method` is who asks."""
     samples = here[0].shape[1]
     if auxiliary:
         there = tuple(cut.expand(-1, samples, *cut.shape[2:]) for cut in there)
@@ -70,7 +70,7 @@ def _multipliers(split: Split, here: Tensors, there: Tensors, auxiliary: Auxilia
             raise UnsupportedError(split.obstacle)
     except UnsupportedError as error:
         raise ConsilienceError(
-            f"deeplift cannot explain this network: {error}; leave it out of attribution.methods"
+            f"{method} cannot explain this network: {error}; leave it out of attribution.methods"
         ) from None
     return tuple(tensor[:, :, :samples] for tensor in multipliers)
 

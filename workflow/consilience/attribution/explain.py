@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -24,6 +25,8 @@ from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
 from consilience.training.data import context_of, feature_axis
 from consilience.training.ensemble import Ensemble
+
+LOG = logging.getLogger(__name__)
 
 
 def ensemble_function(ensemble: Ensemble, module: torch.nn.Module, device: str = "cpu") -> EnsembleFunction:
@@ -73,6 +76,10 @@ def explain_model(
     suited = np.flatnonzero(split["role"] == "test")
     if settings["showcase_confidence"] is not None and labels is not None:
         suited = confident(reader, real, suited, labels, settings["showcase_confidence"])
+        if len(suited) < settings["showcase"]:
+            LOG.warning(
+                "%d test samples are confident enough to be shown whole, of %d", len(suited), settings["showcase"]
+            )
     shown = showcase_rows(split, labels, settings["showcase"], seed, suited)
     maps = _showcase(reader, chosen, shown) if len(shown) else {}
     ids = dataset.samples["id"].astype(str).to_numpy()

@@ -19,6 +19,7 @@ from consilience.attribution.paths import integrated_gradients
 from consilience.attribution.peers import shap_deep_explainer, shap_gradient_explainer
 from consilience.attribution.references import OwnReference
 from consilience.attribution.sampling import expected_gradients, smoothgrad
+from consilience.errors import ConsilienceError
 
 if TYPE_CHECKING:
     from consilience.attribution.batches import Batch
@@ -94,8 +95,14 @@ class Own:
 
     @classmethod
     def of(cls, explain: ModuleType | None, facts: Mapping[str, Mapping[str, Any]]) -> Own:
-        """Return what the module `explain` adds; `facts` are those of its methods, by name, from the slice's schema."""
+        """Return what the module `explain` adds; `facts` are those of its methods, by name, from the slice's schema.
+
+        Raises ConsilienceError where the two do not name the same methods.
+        """
         functions = getattr(explain, "methods", {})
+        for name in sorted(functions.keys() ^ facts.keys()):
+            where = "schema.yaml, not in explain.py" if name in facts else "explain.py, not in schema.yaml"
+            raise ConsilienceError(f"the slice's attribution method {name!r} stands in {where}; both must name it")
         methods = {name: Method(name, functions[name], MethodFacts(**own)) for name, own in facts.items()}
         return cls(getattr(explain, "references", {}), methods)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from consilience.errors import ConsilienceError, nearest
 
+COMPARED_WITH = ("", "reference", "background")
+
 
 @dataclass(frozen=True)
 class MethodFacts:
@@ -23,6 +25,14 @@ class MethodFacts:
     compares_with: str = ""
     complete: bool = False
     signed: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what a method cannot be compared with."""
+        if self.compares_with not in COMPARED_WITH:
+            raise ConsilienceError(
+                f"compares_with: {self.compares_with!r} is not one of {', '.join(COMPARED_WITH[1:])}, or empty"
+                f"{nearest(self.compares_with, COMPARED_WITH[1:])}"
+            )
 
 
 METHOD_FACTS: Mapping[str, MethodFacts] = MappingProxyType(
@@ -91,7 +101,8 @@ def parts_of_method(
         check_name("attribution method", name, tuple(facts))
     if facts[base].compares_with != "reference":
         raise ConsilienceError(f"attribution method {name!r}: {base} compares with no reference")
-    check_name(f"attribution method {name!r}: reference", reference, (*REFERENCE_NAMES, *references))
+    known = tuple(dict.fromkeys((*REFERENCE_NAMES, *references)))
+    check_name(f"attribution method {name!r}: reference", reference, known)
     return base, reference
 
 

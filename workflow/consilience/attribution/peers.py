@@ -117,7 +117,7 @@ def _check_hooks(batch: Batch) -> None:
         raise ConsilienceError(
             f"shap_deep_explainer cannot explain this network: it calls {len(calls)} nonlinear functions "
             f"({', '.join(dict.fromkeys(calls))}) and has {modules} activation modules; functional or reused "
-            "activations escape shap's hooks (deeplift_shap explains them)"
+            "activations escape shap's hooks"
         )
 
 

@@ -163,9 +163,7 @@ class _Smoother:
         return self.gram.transposed_times(solution) if self.gram.dual else solution
 
 
-def _held_out(
-    smoother: _Smoother, targets: np.ndarray, penalty: float, folds: list[np.ndarray] | None
-) -> np.ndarray:
+def _held_out(smoother: _Smoother, targets: np.ndarray, penalty: float, folds: list[np.ndarray] | None) -> np.ndarray:
     """Return the errors (rows, outputs) of predictions for rows, or folds of rows, without themselves."""
     residuals = smoother.residuals(targets, penalty)
     if folds is None:

@@ -87,7 +87,7 @@ def _check_facts(path: Path, ensemble: Ensemble, context: NetworkContext, task: 
 
 
 def _check_network(path: Path, ensemble: Ensemble, build: Build, specification: Mapping[str, Any]) -> None:
-    """Refuse an ensemble whose networks are built otherwise: not all that a network does shows in its weights' shapes."""
+    """Refuse an ensemble whose networks are built otherwise: weights' shapes do not tell all that a network does."""
     context = ensemble.context
     theirs, ours = (
         str(build_network(build, own, context, seed=0)).splitlines() for own in (ensemble.specification, specification)
@@ -95,8 +95,8 @@ def _check_network(path: Path, ensemble: Ensemble, build: Build, specification: 
     for one, other in zip_longest(theirs, ours, fillvalue="nothing"):
         if one != other:
             raise ConsilienceError(
-                f"checkpoint {path}: trained as {one.strip()}; this model is built as {other.strip()}; give the model the "
-                "settings that it was trained with"
+                f"checkpoint {path}: trained as {one.strip()}; this model is built as {other.strip()}; give the model "
+                "the settings that it was trained with"
             )
 
 

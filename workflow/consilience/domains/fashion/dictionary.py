@@ -14,8 +14,8 @@ from consilience.attribution.function import EnsembleFunction
 from consilience.dataset import Dataset
 from consilience.domains.fashion.agreement import unit
 from consilience.networks import flattened
-from consilience.scaling import Scaling, scaled_inputs
 from consilience.principal_components import principal_components
+from consilience.scaling import Scaling, scaled_inputs
 from consilience.sparse_autoencoder import EVALUATION_ROWS, SparseAutoencoder, quality
 from consilience.training.members import stable_seed
 

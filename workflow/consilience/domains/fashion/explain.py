@@ -28,7 +28,7 @@ def decoder_weighted(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
     for members, encoder, head in dictionaries(batch):
         codes = encoder(flattened(batch.inputs))
         gradients = head.gradients((codes,), batch.auxiliary)[1][0]
-        result[members] = (codes * gradients @ encoder.atoms.T).unflatten(3, result.shape[3:])
+        result[members] = ((codes * gradients) @ encoder.atoms.T).unflatten(3, result.shape[3:])
     return (result,)
 
 
@@ -44,7 +44,8 @@ def decoder_weighted_unsigned(batch: Batch, _settings: Mapping[str, Any]) -> Ten
 def window_occlusion(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
     """Return the mean fall of F over the windows that cover a pixel, each set to the reference in turn.
 
-    Windows of 4 x 4 pixels, 2 apart (Zeiler & Fergus 2014, section 4.2); falls may be negative.
+    Windows of 4 x 4 pixels, 2 apart (Zeiler & Fergus 2014, section 4.2), which cover pictures of even sides; falls may
+    be negative. Codes are computed once for the members that share a dictionary.
     """
     (inputs,), (reference,) = batch.inputs, batch.checked_references()
     windows = torch.stack(list(_windows(inputs)))

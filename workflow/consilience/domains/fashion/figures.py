@@ -17,7 +17,8 @@ MARGIN = 1.5  # for the names of lines
 ABOVE = 1.45  # for title, names of columns and caption
 LABEL = 9  # pixels under an atom
 OWN_SCALE = (
-    "Every map has its own scale, to the 99th percentile of its sizes; white is 0. Pictures are negatives: dark is bright."
+    "Every map has its own scale, to the 99th percentile of its sizes; white is 0. Pictures are negatives: dark is "
+    "bright."
 )
 
 

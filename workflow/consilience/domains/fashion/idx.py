@@ -126,6 +126,8 @@ class IdxReader:
                 f"{self.path}: truncated gzip; it ends before its end-of-stream marker, expected a whole file"
             ) from error
         except (gzip.BadGzipFile, zlib.error) as error:
+            if self.stream.tell() and "Not a gzipped file" in str(error):
+                raise ConsilienceError(f"{self.path}: trailing bytes after the gzip stream; expected none") from error
             raise ConsilienceError(f"{self.path}: not a readable gzip file ({error})") from error
 
 
