@@ -161,7 +161,7 @@ def test_the_auxiliary_loss_is_in_units_of_what_is_left():
         with torch.no_grad():
             excited = module.pre_activations(scale * rows[:64])
             left = scale * rows[:64] - module.decode(keep_largest(excited, 3))
-        found.append(float(fit._auxiliary_loss(excited, left)))
+        found.append(fit._auxiliary_loss(excited, left).item())
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 

@@ -46,7 +46,6 @@ def import_checkpoint(
     if own:
         ensemble = Ensemble.load(path)
         _check_facts(path, ensemble, context, task, axis)
-        _check_network(path, ensemble, build, specification)
         states, members, scalings = ensemble.states, ensemble.members, ensemble.scalings
         center, scale = ensemble.target_center, ensemble.target_scale
     else:
@@ -54,6 +53,8 @@ def import_checkpoint(
         members, scalings = [Member(0, 0)], {name: identity(shape) for name, shape in context.branches.items()}
         center, scale = 0.0, 1.0
     states = _check_states(path, states, len(members), build, specification, context)
+    if own:
+        _check_network(path, ensemble, build, specification)
     return Ensemble(
         model=model,
         specification=dict(specification),
