@@ -48,5 +48,8 @@ for rules_of_slice in slice_rules():
     include: rules_of_slice
 
 
+check_asked()
+
+
 onsuccess:
     show_summary()

@@ -328,6 +328,19 @@ def test_own_references_are_used_by_name(tmp_path):
     assert found.reference == "ones"
 
 
+def test_mean_attributions_keep_their_own_sign(tmp_path):
+    """Of a linear network from raw zero they are weight times mean input, on the network's scale."""
+    study = regression_study(tmp_path, make=lambda: Linear(5))
+    found = explain(study, ["integrated_gradients", "deeplift", "saliency"], reference="zero")
+    weights, scaling = 2.0 * study.ensemble.states["layer.weight"][:, 0], study.ensemble.scalings["genes"]
+    with opened(study) as dataset:
+        expected = weights * (dataset.inputs("genes") / scaling.scale).mean(axis=0)
+    assert (expected < 0).any() and (expected > 0).any()
+    for name in ("integrated_gradients", "deeplift"):
+        np.testing.assert_allclose(found[name].all["mean_attribution"][:, 0], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(found["saliency"].all["mean_attribution"], found["saliency"].all["magnitude"])
+
+
 def test_a_method_s_own_reference_goes_into_its_file(tmp_path):
     study = regression_study(tmp_path)
     names = ["integrated_gradients", "integrated_gradients_from_mean"]

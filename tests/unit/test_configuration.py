@@ -369,7 +369,8 @@ def test_a_slice_may_name_methods_and_keys_of_its_analysis(tmp_path):
     found = load_study(path)
     assert "analysis" in found.settings
     assert "analysis" not in found.preparation
-    assert found.own_methods["decoder_weighted"] == {"signed": True}
+    assert found.own_methods["decoder_weighted"] == {"signed": False}
+    assert found.settings["training"]["recipe"] == "adam"
     # The slice's defaults take the place of those of all domains.
     assert found.settings["attribution"]["reference"] == "zero"
     assert found.settings["training"]["maximum_samples"] == 60000

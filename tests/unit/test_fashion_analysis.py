@@ -16,9 +16,10 @@ from consilience.attribution.methods import Own, method_named
 from consilience.configuration import own_methods
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
-from consilience.domains.fashion import explain
+from consilience.domains.fashion import analyze, explain
 from consilience.domains.fashion.agreement import (
     AGREEMENT_COLUMNS,
+    FEWEST,
     METRICS,
     agreement_rows,
     agreements,
@@ -45,6 +46,7 @@ from consilience.domains.fashion.notes import note_lines
 from consilience.faithfulness.agreement import chance_jaccard
 from consilience.faithfulness.resampling import Resampling
 from consilience.files import write_table
+from consilience.principal_components import directions
 from consilience.scaling import fit
 from consilience.sparse_autoencoder import quality
 from consilience.training.data import context_of, feature_axis
@@ -153,7 +155,10 @@ def test_component_rows_are_those_of_scikit_learn(dataset, split):
     _, _, ensemble = reader_of(dataset, split)
     training = pictures_of(dataset, ensemble, range(36)).whole()
     roles = {"train": pictures_of(dataset, ensemble, range(36)), "test": pictures_of(dataset, ensemble, range(48, 72))}
-    for row in component_rows(training, roles, [2, 5]):
+    center, vectors = directions(training)
+    rows = [row for count in (2, 5) for row in component_rows(center, vectors[:, :count], roles)]
+    assert [(row["role"], row["size"]) for row in rows] == [("train", 2), ("test", 2), ("train", 5), ("test", 5)]
+    for row in rows:
         inputs = roles[row["role"]].whole().double().numpy()
         pca = PCA(row["size"]).fit(training.double().numpy())
         errors = inputs - pca.inverse_transform(pca.transform(inputs))
@@ -182,7 +187,21 @@ def test_selectivity_is_a_standardized_difference():
     # Nothing excites the last atom, which is ranked nowhere.
     assert np.isnan(found.selectivity[:, 4]).all()
     assert sorted(found.ranked(0)) == [0, 1, 2, 3]
-    assert 4 not in found.excited(0)
+    for target in range(3):
+        means = found.inside[target]
+        assert found.active(target).tolist() == sorted(np.flatnonzero(means > 0), key=lambda atom: -means[atom])
+
+
+def test_random_atoms_are_drawn_in_proportion_to_their_mean_code():
+    means = np.array([[4.0, 0.0, 1.0, 3.0]])
+    found = CodeStatistics(means, means, means, means > 0, means > 0, np.array([9]))
+    draws = np.array([found.drawn(0, np.random.default_rng(seed)) for seed in range(4000)])
+    assert (np.sort(draws, axis=1) == [0, 2, 3]).all()
+    first = np.array([np.mean(draws[:, 0] == atom) for atom in (0, 2, 3)])
+    np.testing.assert_allclose(first, [4 / 8, 1 / 8, 3 / 8], atol=0.03)
+    second = draws[draws[:, 0] == 0, 1]
+    assert np.mean(second == 3) == pytest.approx(3 / 4, abs=0.04)
+    assert found.drawn(0, np.random.default_rng(7)).tolist() == found.drawn(0, np.random.default_rng(7)).tolist()
 
 
 def test_the_atom_of_one_class_alone_is_ranked_first(dataset, split):
@@ -198,6 +217,28 @@ def test_the_atom_of_one_class_alone_is_ranked_first(dataset, split):
     assert [row["importance_correlation"] for row in rows if row["rank"] == 1] == pytest.approx([1, 1, 1])
     assert all(row["importance_correlation"] < 0 for row in rows if row["rank"] > 1)
     assert len(rows) == 9
+
+
+def test_correlations_stand_beside_those_of_all_atoms_that_training_excites():
+    random = np.random.default_rng(2)
+    codes, labels = np.maximum(random.normal(size=(40, 7)), 0), np.arange(40) % 3
+    codes[:, 5] = 0
+    found = CodeStatistics.of(iter([(codes, labels)]), 3)
+    atoms, importance = random.normal(size=(20, 7)), random.uniform(size=(3, 20))
+    for row in atom_rows(found, atoms, importance, CLASSES, 4):
+        own = importance[CLASSES.index(row["class"])]
+        levels = [stats.pearsonr(own, np.abs(atoms[:, atom])).statistic for atom in (0, 1, 2, 3, 4, 6)]
+        assert row["median_correlation"] == pytest.approx(np.median(levels))
+        below = sum(level < row["importance_correlation"] - 1e-9 for level in levels)
+        assert row["correlation_rank_share"] == pytest.approx(below / 6)
+
+
+def test_an_importance_that_is_constant_correlates_with_no_atom(dataset, split):
+    reader, _, ensemble = reader_of(dataset, split)
+    _, encoder, _ = next(dictionaries(reader.read(np.arange(1))))
+    found = CodeStatistics.of(code_blocks(encoder, pictures_of(dataset, ensemble, range(36)), dataset.labels), 3)
+    (row, *_) = atom_rows(found, encoder.atoms.numpy(), np.zeros((3, SIDE * SIDE)), CLASSES, 3)
+    assert np.isnan([row["importance_correlation"], row["median_correlation"], row["correlation_rank_share"]]).all()
 
 
 def test_products_of_units_are_pearsons_and_undefined_for_constants():
@@ -224,7 +265,7 @@ def test_a_class_without_its_atom_is_not_recalled(dataset, split):
         return encoder(pictures_of(dataset, ensemble, test[dataset.labels[test] == target]).whole()).detach()
 
     table = pd.DataFrame(ablation_rows(head, codes_of, found, CLASSES, 5, seed=0))
-    assert set(table["order"]) == {"selective", "random"}
+    assert list(table["order"].unique()) == ["selective", "active", "random"]
     assert (table["samples"] == 8).all()
     for name in CLASSES:
         own = table[(table["class"] == name) & (table["order"] == "selective")].set_index("removed")
@@ -237,10 +278,30 @@ def test_a_class_without_its_atom_is_not_recalled(dataset, split):
         assert other["true_class_logit"][1] > own["true_class_logit"][1]
         assert other["recall"][0] == 1
         target = CLASSES.index(name)
-        drawn = [np.random.default_rng(stable_seed(0, "ablation", name, draw)) for draw in range(DRAWS)]
-        orders = [random.permutation(found.excited(target)) for random in drawn]
+        draws = [np.random.default_rng(stable_seed(0, "ablation", name, draw)) for draw in range(DRAWS)]
+        orders = [found.drawn(target, random) for random in draws]
         one = np.mean([without(head, codes_of(target), target, order, np.array([1])) for order in orders], axis=0)
-        assert [other["true_class_logit"][1], other["recall"][1]] == pytest.approx(one[:, 0])
+        assert list(other.loc[1, ["codes_removed", "true_class_logit", "recall"]]) == pytest.approx(one[:, 0])
+        active = table[(table["class"] == name) & (table["order"] == "active")].set_index("removed")
+        codes = codes_of(target)[:, found.active(target)]
+        for removed, count in active["codes_removed"].items():
+            assert count == pytest.approx((codes[:, :removed] > 0).sum() / len(codes))
+
+
+def test_all_classes_are_ablated_at_the_same_numbers_of_atoms():
+    """The thick line of a figure is their mean: it must not jump where a class with fewer atoms ends."""
+    means = np.array([[3.0, 2.0, 1.0, 1.0, 0.5, 0.2], [1.0, 0, 0, 2.0, 0, 3.0], [1.0, 1.0, 1.0, 1.0, 0, 0]])
+    statistics = CodeStatistics(means, means, means, means > 0, means > 0, np.array([9, 9, 9]))
+    codes = torch.rand(5, 6)
+
+    class Head:
+        def values(self, inputs):
+            return inputs[0][None, :, :3]
+
+    for most, expected in ((50, [0, 1, 2, 3]), (2, [0, 1, 2])):
+        table = pd.DataFrame(ablation_rows(Head(), lambda target: codes, statistics, CLASSES, most, seed=0))
+        for _, part in table.groupby(["class", "order"]):
+            assert part["removed"].tolist() == expected
 
 
 def test_ablation_is_what_the_members_say_of_codes_with_zeros(dataset, split):
@@ -249,10 +310,11 @@ def test_ablation_is_what_the_members_say_of_codes_with_zeros(dataset, split):
     rows = np.flatnonzero(dataset.labels == 2)
     codes = encoder(torch.from_numpy(dataset.inputs("pixels", rows).reshape(len(rows), -1))).detach()
     order, counts = np.array([2, 5, 0, 7]), np.array([0, 1, 3])
-    logits, recalls = without(head, codes, 2, order, counts)
-    for count, logit, recall in zip(counts, logits, recalls, strict=True):
+    found = without(head, codes, 2, order, counts)
+    for count, (removed, logit, recall) in zip(counts, found.T, strict=True):
         left = codes.clone()
         left[:, order[:count]] = 0
+        assert removed == pytest.approx(float((codes > 0).sum() - (left > 0).sum()) / len(codes))
         values = torch.stack([head.member_module(member)(left) for member in range(2)]).detach().double()
         centered = values - values.mean(dim=2, keepdim=True)
         assert logit == pytest.approx(float(centered[..., 2].mean()), abs=1e-6)
@@ -266,6 +328,7 @@ def test_curves_start_at_none_and_end_at_most():
         assert counts[1] == 1
         assert counts[-1] == most
         assert (np.diff(counts) > 0).all()
+    assert removals(0).tolist() == [0]
 
 
 # Methods
@@ -309,19 +372,39 @@ def test_agreements_are_those_of_scipy_and_of_sets(maps):
 
 def test_agreement_rows_are_means_over_pictures_beside_chance(maps):
     names, resampling = ["a", "b", "c", "d"], Resampling.of([f"g{number}" for number in range(7)], 50, 0)
-    table = pd.DataFrame(agreement_rows(maps, names, resampling)).set_index(["metric", "method", "other"])
+    # Of the class 5 there is one picture alone.
+    labels = np.array([2, 0, 2, 5, 0, 2, 0])
+    table = pd.DataFrame(agreement_rows(maps, names, labels, resampling)).set_index(["metric", "method", "other"])
     assert len(table) == 3 * 6
-    found, elsewhere = agreements(maps), agreements(maps, np.roll(maps, 1, axis=1))
+    found = agreements(maps)
+    pairs = [(0, 5), (2, 0), (5, 2), (1, 6), (4, 1), (6, 4)]
+    elsewhere = {metric: np.full((len(pairs), 4, 4), np.nan) for metric in METRICS}
+    for place, (sample, other) in enumerate(pairs):
+        assert labels[sample] == labels[other]
+        for first, second in np.ndindex(4, 4):
+            one, two = np.abs(maps[first, sample].astype(float)), np.abs(maps[second, other].astype(float))
+            if len(set(one)) > 1 and len(set(two)) > 1:
+                elsewhere["pearson"][place, first, second] = stats.pearsonr(one, two).statistic
+                elsewhere["spearman"][place, first, second] = stats.spearmanr(one, two).statistic
+            top = [set(np.argsort(-line, kind="stable")[:3]) for line in (one, two)]
+            elsewhere["jaccard_top_1_percent"][place, first, second] = len(top[0] & top[1]) / len(top[0] | top[1])
     for metric in METRICS:
         for first, second in combinations(range(4), 2):
             row = table.loc[metric, names[first], names[second]]
             assert row["value"] == pytest.approx(np.nanmean(found[metric][:, first, second]))
             assert row["low"] <= row["value"] <= row["high"]
             both = elsewhere[metric][:, [first, second], [second, first]]
-            assert row["other_picture"] == pytest.approx(np.nanmean(both))
+            assert row["other_picture_of_class"] == pytest.approx(np.nanmean(both))
             assert row["chance"] == (chance_jaccard(300, 3) if "jaccard" in metric else 0)
     assert table.loc["pearson", "a", "b"]["value"] > 0.75
-    assert abs(table.loc["pearson", "a", "b"]["other_picture"]) < 0.1
+    assert abs(table.loc["pearson", "a", "b"]["other_picture_of_class"]) < 0.1
+
+
+def test_classes_of_one_picture_have_no_other(maps):
+    names, resampling = list("abcd"), Resampling.of([f"g{number}" for number in range(7)], 5, 0)
+    table = pd.DataFrame(agreement_rows(maps, names, np.arange(7), resampling))
+    assert table["other_picture_of_class"].isna().all()
+    assert table["value"].notna().all()
 
 
 def test_method_rows_are_means_with_their_intervals(maps):
@@ -352,11 +435,11 @@ def test_maps_are_the_mean_members_attribution_to_the_true_class(dataset, split)
 # The whole
 
 
-def analysis_of(dataset, split, path, hidden, confidence=0.4):
+def analysis_of(dataset, split, path, hidden, confidence=0.4, samples=40):
     own = Own.of(explain, own_methods("fashion"))
     ensemble = ensemble_of(dataset, split, hidden)
     ensemble.save(path)
-    settings = {"samples": 40, "atoms": 2, "ablated": 4, "resamples": 20}
+    settings = {"samples": samples, "atoms": 2, "ablated": 4, "resamples": 20}
     attribution = own.complete(ATTRIBUTION | {"showcase_confidence": confidence})
     analysis = Analysis(dataset, split, own, settings, attribution, 30, 0, "cpu")
     analysis.add(str(path), np.random.default_rng(0).uniform(size=(3, SIDE * SIDE)))
@@ -372,7 +455,7 @@ def probabilities_of(dataset, split):
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == dataset.labels[test]
 
 
-@pytest.mark.parametrize("wanted", [0, 2, 3, 9])
+@pytest.mark.parametrize("wanted", [0, FEWEST - 1, FEWEST, FEWEST + 5])
 def test_the_confident_set_holds_right_and_confident_pictures_alone(dataset, split, tmp_path, wanted):
     largest, right = probabilities_of(dataset, split)
     ordered = np.sort(largest[right])[::-1]
@@ -380,9 +463,48 @@ def test_the_confident_set_holds_right_and_confident_pictures_alone(dataset, spl
     analysis, _ = analysis_of(dataset, split, tmp_path / "e.safetensors", (), confidence=between)
     for table in ("agreement", "methods"):
         counts = pd.DataFrame(analysis.rows[table]).groupby("set")["samples"].unique()
-        assert list(counts["all"]) == [24]
-        assert list(counts.get("confident", [])) == ([wanted] if wanted >= 3 else [])
-    assert analysis.few == ([] if wanted >= 3 else ["k4"])
+        assert list(counts["test"]) == [24]
+        assert list(counts.get("confident", [])) == ([wanted] if wanted >= FEWEST else [])
+    assert analysis.unsure == ([] if wanted >= FEWEST else ["k4"])
+
+
+def test_classes_take_turns_in_both_sets_whose_maps_are_made_once(dataset, split, tmp_path, monkeypatch):
+    made, chosen = [], {}
+    monkeypatch.setattr(analyze, "true_class_maps", lambda *given: made.append(given[2]) or true_class_maps(*given))
+    sets_of = Analysis._sets
+    monkeypatch.setattr(Analysis, "_sets", lambda *given: chosen.update(sets_of(*given)) or chosen)
+    analysis, _ = analysis_of(dataset, split, tmp_path / "e.safetensors", (), confidence=0.4, samples=12)
+    largest, right = probabilities_of(dataset, split)
+    sure = np.flatnonzero(split["role"] == "test")[right & (largest > 0.4)]
+    assert list(chosen) == ["test", "confident"]
+    for rows in chosen.values():
+        assert len(rows) == 12
+        assert np.bincount(dataset.labels[rows], minlength=3).tolist() == [4, 4, 4]
+    assert set(chosen["confident"]) <= set(sure)
+    (every,) = made
+    assert every.tolist() == sorted(set(chosen["test"]) | set(chosen["confident"]))
+    # Rows tell of their own set.
+    reader, methods, _ = reader_of(dataset, split, ())
+    table = pd.DataFrame(analysis.rows["methods"]).set_index(["set", "method"])
+    for name, rows in chosen.items():
+        expected = np.abs(true_class_maps(reader, methods, rows, dataset.labels)).mean(axis=(1, 2))
+        np.testing.assert_allclose([table.loc[(name, method), "mean"] for method in METHODS], expected, rtol=1e-5)
+
+
+def test_there_is_no_confident_set_where_no_confidence_is_asked_for(dataset, split, tmp_path):
+    analysis, _ = analysis_of(dataset, split, tmp_path / "e.safetensors", (5,), confidence=None)
+    assert {row["set"] for table in ("methods", "agreement") for row in analysis.rows[table]} == {"test"}
+    assert analysis.unsure == []
+
+
+def test_models_share_the_principal_components(dataset, split, tmp_path, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(analyze, "directions", lambda training: fitted.append(len(training)) or directions(training))
+    analysis, _ = analysis_of(dataset, split, tmp_path / "e.safetensors", (5,))
+    analysis.add(str(tmp_path / "e.safetensors"), np.ones((3, SIDE * SIDE)))
+    assert fitted == [30]
+    own = [row for row in analysis.rows["dictionary"] if row["encoder"] == "pca"]
+    assert own[: len(own) // 2] == own[len(own) // 2 :]
 
 
 def test_every_table_is_whole_and_comes_out_alike(dataset, split, tmp_path):
@@ -391,13 +513,12 @@ def test_every_table_is_whole_and_comes_out_alike(dataset, split, tmp_path):
         for table, rows in analysis.rows.items():
             write_table(tmp_path / f"{name}_{table}.tsv", pd.DataFrame(rows))
     sizes = {table: len(rows) for table, rows in analysis.rows.items()}
-    sets = len({row["set"] for row in analysis.rows["methods"]})
-    # PCA with 4 components, and with all 36 where 50 are asked for.
+    # PCA with 4 components, and with as many as 30 pictures have where 50 are asked for.
     assert sizes["dictionary"] == 3 * 3
-    assert {row["size"] for row in analysis.rows["dictionary"]} == {4, 36}
+    assert {row["size"] for row in analysis.rows["dictionary"]} == {4, 29}
     assert sizes["atoms"] == 3 * 2
-    assert sizes["methods"] == sets * 4
-    assert sizes["agreement"] == sets * 3 * 6
+    assert sizes["methods"] == 4
+    assert sizes["agreement"] == 3 * 6
     assert {row["model"] for rows in analysis.rows.values() for row in rows} == {"k4"}
     for table in sizes:
         assert (tmp_path / f"a_{table}.tsv").read_bytes() == (tmp_path / f"b_{table}.tsv").read_bytes()
@@ -415,10 +536,12 @@ def quality_table(error=0.1, pca=0.2, dead=0.0, l0=50.0, model="k50"):
 
 
 def agreement_table(low, model="k50"):
-    rows = [(model, "all", "a", "b", "jaccard_top_1_percent", low, 0.005)]
-    rows += [(model, "all", one, "c", "jaccard_top_1_percent", 0.2, 0.005) for one in "ab"]
-    rows += [(model, "all", one, "d", "jaccard_top_1_percent", 0.001, 0.005) for one in "abc"]
-    return pd.DataFrame(rows, columns=["model", "set", "method", "other", "metric", "low", "chance"])
+    """Methods a and b agree as far as `low`, c with both, and d with none beyond what a class alone tells."""
+    rows = [("a", "b", low), *((one, "c", 0.2) for one in "ab"), *((one, "d", 0.03) for one in "abc")]
+    table = pd.DataFrame(rows, columns=["method", "other", "low"])
+    return table.assign(
+        model=model, set="test", metric="jaccard_top_1_percent", chance=0.005, other_picture_of_class=0.05
+    )
 
 
 METRICS_JSON = {"test": {"accuracy": {"value": 0.862, "low": 0.832, "high": 0.89}}}
@@ -453,6 +576,22 @@ def test_notes_tell_what_is_weak():
     assert lines[1:] == [
         "bad: no training picture excites 7 % of its atoms; its dictionary leaves more of unseen pictures (30.0 %) than "
         "PCA with 50 components (20.0 %); unseen pictures excite 40.0 atoms rather than 50",
-        "no other method names the top 1 % of pixels of these beyond chance: d (k50, bad)",
-        "too few test pictures are right and confident to compare methods on them alone: bad",
+        "these name no more of another method's top 1 % of pixels on the same picture than on others of its class: "
+        "d (k50, bad)",
+        "fewer than 10 test pictures are right and confident, so that methods are not compared on them alone: bad",
     ]
+
+
+@pytest.mark.parametrize("column", ["low", "other_picture_of_class"])
+def test_what_is_not_defined_is_not_noted(column):
+    """Without resamples there are no intervals, and without a second picture of a class no level."""
+    for undefined in (None, np.nan):
+        table = agreement_table(0.1).assign(**{column: undefined})
+        assert len(note_lines(quality_table(), table, {"k50": METRICS_JSON}, "k50", [])) == 1
+
+
+def test_a_dictionary_is_held_against_as_many_components_as_there_are():
+    table = quality_table(error=0.3)
+    table.loc[table["encoder"] == "pca", "size"] = 29
+    (line,) = note_lines(table, agreement_table(0.1).head(3), {"k50": METRICS_JSON}, "k50", [])
+    assert "(PCA with 29 components 20.0 %)" in line

@@ -15,6 +15,7 @@ from consilience.domains.fashion.agreement import METRICS, agreements
 from consilience.domains.fashion.draw import ModelMaps, class_means, error_curves, signed_methods, title_of
 from consilience.domains.fashion.figures import class_atoms, class_maps, class_overlays, driver_maps, outlines
 from consilience.domains.fashion.mosaics import (
+    ABOVE_TOLERANCE,
     GAP,
     UNSIGNED,
     UNSIGNED_COLORS,
@@ -28,13 +29,14 @@ from consilience.domains.fashion.mosaics import (
 )
 from consilience.domains.fashion.plots import ablation_curves, agreement_matrices, dictionary_panels, matrix_of
 from consilience.domains.fashion.sheets import sheet, write_sheets
-from consilience.figures.style import GRAY, METHOD_COLORS, NEGATIVE, POSITIVE, VERMILLION
+from consilience.figures.style import BLACK, BLUE, GRAY, METHOD_COLORS, NEGATIVE, POSITIVE, VERMILLION
 from consilience.files import save_figure
 from tests.unit.figure_examples import everything, rendered
 
 CLASSES = ["T-shirt/top", "Ankle boot", "Bag"]
 METHODS = ["saliency", "jump_aware_integrated_gradients_from_mean"]
 SIGNED = {"saliency": False, "jump_aware_integrated_gradients_from_mean": True}
+GAPS = {METHODS[1]: 0.48}
 SIDE = 28
 RANDOM = np.random.default_rng(0)
 PICTURES = RANDOM.uniform(0, 1, (3, SIDE, SIDE))
@@ -133,7 +135,7 @@ def test_names_are_words_in_lines():
 
 
 def test_class_maps_have_a_line_a_method_and_a_column_a_class():
-    figure = class_maps(PICTURES, MAPS, SIGNED, CLASSES, "k50")
+    figure = class_maps(PICTURES, MAPS, SIGNED, CLASSES, "k50", GAPS, "12 explained pictures")
     rendered(figure)
     image = mosaic(figure)
     assert image.shape == (3 * SIDE + 2 * GAP, 3 * SIDE + 2 * GAP, 3)
@@ -143,10 +145,13 @@ def test_class_maps_have_a_line_a_method_and_a_column_a_class():
             expected = as_bytes(colored(MAPS[name][column], SIGNED[name]))
             np.testing.assert_array_equal(tile(image, line, column), expected)
     lines, columns = labels(figure.axes[0])
-    assert lines == ["mean picture", "saliency", "jump aware integrated gradients from mean"]
+    assert lines == ["mean picture", "saliency", "jump aware integrated gradients from mean (misses 48 %)"]
+    assert [label.get_color() for label in figure.axes[0].get_yticklabels()] == [BLACK, BLACK, ABOVE_TOLERANCE]
     assert columns == CLASSES
     texts = everything(figure)
-    assert {"brighter speaks for the class", "darker speaks for it", "size, no sign"} <= set(texts)
+    assert {"speaks for the class", "speaks against it", "size, no sign"} <= set(texts)
+    assert "12 explained pictures" in figure.get_supxlabel()
+    assert "decoder weighted" not in figure.get_supxlabel()
     assert "k50" in figure.get_suptitle()
 
 
@@ -161,15 +166,15 @@ def test_overlays_have_a_line_a_method():
 
 def test_the_key_tells_of_signs_where_there_are_any():
     figure = class_overlays(PICTURES, {"saliency": MAPS["saliency"]}, {"saliency": False}, CLASSES, "k50")
-    assert "brighter speaks for the class" not in everything(figure)
+    assert "speaks for the class" not in everything(figure)
     signed = {METHODS[1]: MAPS[METHODS[1]]}
     assert "size, no sign" not in everything(class_overlays(PICTURES, signed, {METHODS[1]: True}, CLASSES, "k50"))
 
 
 def test_atoms_stand_in_their_class_and_rank_with_number_and_correlation():
     atoms = RANDOM.normal(size=(20, SIDE, SIDE))
-    rows = [(CLASSES[0], 1, 7, 0.5), (CLASSES[0], 2, 3, 0.25), (CLASSES[2], 1, 19, -0.125)]
-    table = pd.DataFrame(rows, columns=["class", "rank", "atom", "importance_correlation"])
+    rows = [(CLASSES[0], 1, 7, 0.5, 0.1), (CLASSES[0], 2, 3, 0.25, 0.1), (CLASSES[2], 1, 19, -0.125, 0.2)]
+    table = pd.DataFrame(rows, columns=["class", "rank", "atom", "importance_correlation", "median_correlation"])
     figure = class_atoms(PICTURES, np.abs(MAPS["saliency"]), atoms, table, CLASSES, "k50")
     rendered(figure)
     image, below = mosaic(figure), 9
@@ -179,7 +184,7 @@ def test_atoms_stand_in_their_class_and_rank_with_number_and_correlation():
     assert (tile(image, 1, 2, below) == 255).all()
     axes = figure.axes[0]
     written = {text.get_text(): text.get_position() for text in axes.texts}
-    assert list(written) == ["#7  r 0.50", "#3  r 0.25", "#19  r -0.12"]
+    assert list(written) == ["#7  r 0.50", "#3  r 0.25", "#19  r -0.12", "(r 0.10)", "", "(r 0.20)"]
     x, y = written["#19  r -0.12"]
     assert 2 * (SIDE + GAP) < x < 2 * (SIDE + GAP) + SIDE
     assert y > 2 * (SIDE + GAP + below) + SIDE - 1
@@ -254,7 +259,7 @@ def test_outlines_are_the_edges_between_what_is_planted_and_what_is_not():
 
 def example_sheet():
     own = {name: values[0] for name, values in MAPS.items()}
-    return own, sheet(PICTURES[0], own, SIGNED, "test-00012: Bag, probability 0.97 (k50)")
+    return own, sheet(PICTURES[0], own, SIGNED, "test-00012: Bag, probability 0.97 (k50)", GAPS)
 
 
 def test_a_sheet_shows_picture_maps_overlays_sizes_and_agreement():
@@ -275,6 +280,8 @@ def test_a_sheet_shows_picture_maps_overlays_sizes_and_agreement():
         [np.percentile(one, 99) for one in sizes],
     ):
         assert "\n".join(f"{value:.3g}" for value in column) in texts
+    red = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_color() == ABOVE_TOLERANCE]
+    assert red == ["\u00a0\n48 %"]
     found = agreements(np.stack([one.reshape(1, -1) for one in own.values()]))
     cells = {tuple(map(int, text.get_position())): text.get_text() for text in figure.axes[2].texts}
     assert cells[0, 1] == two_digits(found["pearson"][0, 0, 1])  # below the diagonal
@@ -309,7 +316,7 @@ def test_no_file_appears_where_a_page_fails(tmp_path):
 
 def test_figures_are_saved_alike(tmp_path):
     for name in ("a.png", "b.png"):
-        save_figure(tmp_path / name, class_maps(PICTURES, MAPS, SIGNED, CLASSES, "k50"))
+        save_figure(tmp_path / name, class_maps(PICTURES, MAPS, SIGNED, CLASSES, "k50", GAPS, "12 explained pictures"))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -318,10 +325,10 @@ def test_figures_are_saved_alike(tmp_path):
 
 def ablation_table():
     rows = [
-        (model, name, order, removed, 5 - removed * (0.5 if order == "selective" else 0.1) - index, 0.9, 40)
+        (model, name, order, removed, 5 - removed * slope - index, 0.9, 40)
         for model in ("k50", "k25")
         for index, name in enumerate(CLASSES)
-        for order in ("selective", "random")
+        for order, slope in (("selective", 0.5), ("active", 0.4), ("random", 0.1))
         for removed in (0, 1, 3)
     ]
     columns = ["model", "class", "order", "removed", "true_class_logit", "recall", "samples"]
@@ -332,7 +339,10 @@ def test_ablation_has_a_column_a_model_and_its_means_are_thick():
     figure = ablation_curves(ablation_table())
     rendered(figure)
     assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["k50", "k25"]
-    for color, slope in ((VERMILLION, 0.5), (GRAY, 0.1)):
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "selective atoms", "active atoms", "random atoms"
+    ]  # fmt: skip
+    for color, slope in ((VERMILLION, 0.5), (BLUE, 0.4), (GRAY, 0.1)):
         lines = [line for line in figure.axes[1].get_lines() if to_hex(line.get_color()) == color.lower()]
         curves = [line for line in lines if len(line.get_xdata()) == 3]
         (thick,) = [line for line in curves if line.get_linewidth() > 2]
@@ -378,11 +388,11 @@ def agreement_table(models=("k50", "k25")):
     rows = [
         (model, group, names[first], names[second], metric, 0.1 * (first + second) + number + (group == "confident"), 0.01, 0.2, 30)
         for number, model in enumerate(models)
-        for group in ("all", "confident")
+        for group in ("test", "confident")
         for metric in METRICS
         for first, second in ((0, 1), (0, 2), (1, 2))
     ]  # fmt: skip
-    columns = ["model", "set", "method", "other", "metric", "value", "chance", "other_picture", "samples"]
+    columns = ["model", "set", "method", "other", "metric", "value", "chance", "other_picture_of_class", "samples"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -395,9 +405,9 @@ def test_agreement_matrices_print_the_means_over_models_of_all_pictures():
         assert cells[0, 1] == cells[1, 0] == "0.60"
         assert cells[2, 1] == cells[1, 2] == "0.80"
         assert len(cells) == 6
-        assert axes.get_xlabel() == "unrelated maps: 0.01\nother pictures: 0.2"
+        assert axes.get_xlabel() == "unrelated maps: 0.01\nother pictures of the class: 0.2"
     assert labels(figure.axes[0])[0] == ["a method  1", "b  2", "c  3"]
-    matrix = matrix_of(agreement_table(("k50",)).query("set == 'all' and metric == 'pearson'"), ["a_method", "b", "c"])
+    matrix = matrix_of(agreement_table(("k50",)).query("set == 'test' and metric == 'pearson'"), ["a_method", "b", "c"])
     assert np.isnan(np.diag(matrix)).all()
     assert matrix[0, 2] == matrix[2, 0] == pytest.approx(0.2)
 
@@ -405,7 +415,7 @@ def test_agreement_matrices_print_the_means_over_models_of_all_pictures():
 def test_a_single_method_has_none_to_agree_with():
     figure = agreement_matrices(agreement_table().iloc[:0])
     rendered(figure)
-    assert "none to compare" in figure.get_supxlabel()
+    assert "none to compare it with" in figure.get_supxlabel()
 
 
 # What the script reads
@@ -413,7 +423,8 @@ def test_a_single_method_has_none_to_agree_with():
 
 def attributions_of(method, permuted=(0, 0, 1)):
     members = pd.DataFrame({"member": range(3), "seed": range(3), "rows": "all", "permuted": list(permuted)})
-    values = {name: RANDOM.normal(size=(3, 3, 6)) for name in ("magnitude", "direction", "average_attribution")}
+    names = ("magnitude", "direction", "average_attribution", "mean_attribution")
+    values = {name: RANDOM.normal(size=(3, 3, 6)) for name in names}
     showcase = {"samples": ["s4", "s0"], "pixels": RANDOM.normal(size=(3, 3, 2, 2, 3))}
     features = pd.DataFrame({"name": [f"p{number}" for number in range(6)], "branch": "pixels"})
     return Attributions(
@@ -430,7 +441,7 @@ def test_maps_are_means_over_members_on_real_labels_in_the_pixels_places():
     expected = methods["saliency"].own_class["magnitude"][:2].mean(axis=0)
     np.testing.assert_allclose(found["saliency"][1, 0, 2], expected[1, 3])
     np.testing.assert_allclose(maps.importance(), expected[:, units])
-    other = methods[METHODS[1]].own_class["average_attribution"][:2].mean(axis=0)
+    other = methods[METHODS[1]].own_class["mean_attribution"][:2].mean(axis=0)
     np.testing.assert_allclose(found[METHODS[1]], other[:, units])
     shown = dict(maps.of_samples({"s4": 2, "s0": 1}))
     pixels = methods["saliency"].showcase["pixels"]

@@ -11,7 +11,7 @@ from sklearn.metrics import explained_variance_score, mean_squared_error
 from consilience.attribution.interception import Interception
 from consilience.domains.fashion.simulate import simulate
 from consilience.errors import ConsilienceError
-from consilience.principal_components import principal_components
+from consilience.principal_components import directions, errors_of
 from consilience.sparse_autoencoder import (
     Recipe,
     SparseAutoencoder,
@@ -94,13 +94,23 @@ def test_quality_is_scikit_learns(learned):
 
 def test_principal_components_are_scikit_learns():
     training, rows = planted()[0][:1200], planted()[0][1200:]
-    model = PCA(4, svd_solver="full").fit(training.double().numpy())
-    again = model.inverse_transform(model.transform(rows.double().numpy()))
-    found = principal_components(training, rows, 4)
-    assert tuple(found) == ERRORS
-    assert found["mean_squared_error"] == pytest.approx(mean_squared_error(rows.numpy(), again), rel=1e-6)
-    expected = explained_variance_score(rows.numpy(), again, multioutput="variance_weighted")
-    assert found["explained_variance"] == pytest.approx(expected, rel=1e-6)
+    center, vectors = directions(training)
+    for count in (1, 4, 7):
+        model = PCA(count, svd_solver="full").fit(training.double().numpy())
+        again = model.inverse_transform(model.transform(rows.double().numpy()))
+        found = errors_of(center, vectors[:, :count], rows)
+        assert tuple(found) == ERRORS
+        assert found["mean_squared_error"] == pytest.approx(mean_squared_error(rows.numpy(), again), rel=1e-6)
+        expected = explained_variance_score(rows.numpy(), again, multioutput="variance_weighted")
+        assert found["explained_variance"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_there_are_no_more_directions_than_rows_vary_along():
+    training = planted()[0][:1200]
+    assert directions(training)[1].shape == (training.shape[1], training.shape[1])
+    center, vectors = directions(training[:9])
+    assert vectors.shape == (training.shape[1], 8)
+    assert errors_of(center, vectors, training[:9])["normalized_mean_squared_error"] == pytest.approx(0, abs=1e-9)
 
 
 def test_the_threshold_lets_k_through_on_the_validation_rows():

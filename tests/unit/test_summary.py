@@ -3,7 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from consilience.summary import StudyResults, best_loss, note_lines, summary_lines, summary_row
+from consilience.evaluation import best_loss
+from consilience.summary import StudyResults, note_lines, summary_lines, summary_row
 
 
 def metrics(value, trivial, task, name, groups=30, **training):

@@ -162,20 +162,18 @@ def test_two_runs_are_the_same(path):
 
 def test_weights_are_not_taken_for_those_of_another_number_of_codes(path, tmp_path):
     """No shape of a tensor tells k."""
-    model = trained(path)
-    model.ensemble.save(tmp_path / "ensemble.safetensors")
-    specification = {"checkpoint": str(tmp_path / "ensemble.safetensors")}
 
-    def other(specification, context):
+    def build(specification, context):
         module = coded(specification, context)
-        module.encoder.k = 4
+        module.encoder.k = specification["k"]
         return module
 
     with Dataset.open(path) as dataset:
-        given = dataset, split_of(len(dataset))
-        again = train_model(*given, coded, specification, SHORT, "k3", 0)
+        given = dataset, split_of(len(dataset)), build
+        model = train_model(*given, {"k": 3}, SHORT, "k3", 0)
+        model.ensemble.save(tmp_path / "ensemble.safetensors")
+        specification = {"k": 3, "checkpoint": str(tmp_path / "ensemble.safetensors")}
+        again = train_model(*given, specification, SHORT, "k3", 0)
         np.testing.assert_array_equal(again.predicted, model.predicted)
         with pytest.raises(ConsilienceError, match=r"trained as .*k=3.*this model is built as .*k=4"):
-            # The file's own network is rebuilt from its specification, which has no k here.
-            built = iter([coded({}, model.ensemble.context), other({}, model.ensemble.context)])
-            train_model(*given, lambda *_: next(built), specification, SHORT, "k3", 0)
+            train_model(*given, specification | {"k": 4}, SHORT, "k3", 0)

@@ -44,7 +44,12 @@ def test_a_study_with_faults_names_them_all_and_starts_nothing(tmp_path):
         (["results/toy/attributions/recurrent/salience.h5"], "no method 'salience' among .*nearest: saliency"),
         (["./results/expression_tiny/top/mlp8_positive.csv"], "has no such file.*nearest: .*top/mlp_8_positive.csv"),
         (["results/expression_tiny/driver.csv"], "expression_tiny has no such file; nearest: .*drivers.csv"),
-        (["results/toi/drivers.csv"], "no study 'toi' among expression_tiny, fashion_tiny, toy, toy_two_classes; nearest: toy"),
+        (["results/toy/varianc.tsv"], "study toy has no such file; nearest: results/toy/variance.tsv"),
+        (["results/fashion_tiny/figures/class_maps_k3.png"], "nearest: results/fashion_tiny/figures/class_maps_k"),
+        (
+            ["results/toi/drivers.csv"],
+            "no study 'toi' among expression_tiny, fashion_tiny, toy, toy_two_classes; nearest: toy",
+        ),
     ],
 )
 def test_a_target_that_cannot_be_is_answered_with_the_nearest(tmp_path, arguments, message):

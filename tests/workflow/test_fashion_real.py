@@ -29,11 +29,13 @@ def run(folder, work, models, training, targets, **sections):
 
 def test_the_shared_subset_goes_through_the_chain(shared_data, tmp_path):
     models = {"k50": {"k": 50, "atoms": 256, "hidden": [64], "autoencoder": {"epochs": 6}}}
+    targets = ["overlap.csv", "faithfulness/k50.tsv", "analysis/notes.txt", "figures/driver_maps.png"]
     methods = ["integrated_gradients", "jump_aware_integrated_gradients"]
     base = run(
-        shared_data / "fashion", tmp_path, models, {"seeds": 2, "epochs": 12, "batch_size": 128}, ["overlap.csv"],
+        shared_data / "fashion", tmp_path, models, {"seeds": 2, "epochs": 12, "batch_size": 128}, targets,
         attribution={"primary": methods[1], "methods": methods, "maximum_samples": 60, "showcase": 4},
-        linear={"maximum_samples": 1000},
+        linear={"maximum_samples": 1000}, faithfulness={"samples": 20, "resamples": 20},
+        analysis={"samples": 30, "resamples": 20},
     )  # fmt: skip
     with Dataset.open(base / "dataset.h5") as dataset:
         assert len(dataset) == 12000
@@ -52,6 +54,14 @@ def test_the_shared_subset_goes_through_the_chain(shared_data, tmp_path):
     linear = read_json(base / "linear" / "metrics.json")
     assert linear["logistic"]["test"]["accuracy"]["value"] > 0.75
     assert linear["ridge"]["test"]["accuracy"]["value"] > 0.7
+    dictionary = read_table(base / "analysis" / "dictionary.tsv")
+    own = dictionary[(dictionary["encoder"] == "autoencoder") & (dictionary["role"] == "test")].iloc[0]
+    assert own["normalized_mean_squared_error"] < 0.2
+    assert own["l0"] == pytest.approx(50, rel=0.1)
+    checks = read_table(base / "faithfulness" / "k50.tsv")
+    gains = checks[(checks["check"] == "insertion") & (checks["metric"] == "area_minus_random")].set_index("method")
+    assert (gains.loc[methods, "low"] > 0).all()
+    assert "accuracy" in (base / "analysis" / "notes.txt").read_text()
 
 
 @pytest.mark.skipif(not OFFICIAL, reason="set CONSILIENCE_FASHION_MNIST to a folder with the four official files")

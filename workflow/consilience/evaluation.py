@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from consilience.dataset import Dataset
+from consilience.files import read_table
 from consilience.metrics import document, evaluate, trivial_metrics
 
 HEADLINE = {"regression": "r2", "classification": "roc_auc", "votes": "kl_divergence"}
@@ -48,6 +50,16 @@ def best_trivial(metrics: Mapping[str, Any]) -> tuple[str, float | None]:
     if not defined:
         return next(iter(values), "trivial"), None
     return max(defined.items(), key=lambda item: sign * item[1])
+
+
+def best_loss(path: str | Path) -> float:
+    """Return the mean of the members' validation losses at their best epochs; infinite where there are none.
+
+    `path` is a model's history.tsv.
+    """
+    history = read_table(path, ("validation_loss", "best"))
+    losses = history.loc[history["best"].astype(bool), "validation_loss"]
+    return float(losses.mean()) if len(losses) else float("inf")
 
 
 def with_interval(metric: Mapping[str, float | None]) -> str:

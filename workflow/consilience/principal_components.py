@@ -11,13 +11,23 @@ ROWS = 4096
 
 
 @torch.no_grad()
-def principal_components(training: Tensor, inputs: Tensor, count: int) -> dict[str, float | None]:
-    """Return how far the first `count` principal components of `training` (rows, inputs) miss the rows of `inputs`."""
+def directions(training: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (inputs,) of `training` (rows, inputs) and its principal directions, float64.
+
+    The directions (inputs, components) are of length one, those of the largest variance first. There are no more than
+    inputs, nor than rows less one: the training rows do not vary along any other.
+    """
     center = training.double().mean(dim=0)
     covariance = sum((rows.double() - center).T @ (rows.double() - center) for rows in training.split(ROWS))
-    directions = torch.linalg.eigh(covariance).eigenvectors[:, -count:]
+    count = min(training.shape[1], len(training) - 1)
+    return center, torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, :count]
+
+
+@torch.no_grad()
+def errors_of(center: Tensor, vectors: Tensor, inputs: Tensor) -> dict[str, float | None]:
+    """Return how far the components along `vectors` (inputs, components) miss rows (rows, inputs); see `directions`."""
     sums = Errors(center)
     for rows in inputs.split(ROWS):
         moved = rows.double() - center
-        sums.add(rows, moved - moved @ directions @ directions.T)
+        sums.add(rows, moved - moved @ vectors @ vectors.T)
     return sums.named()

@@ -12,7 +12,7 @@ import pandas as pd
 from consilience.attribution.names import TOLERANCE
 from consilience.attribution.store import read
 from consilience.consensus.linear import CONSENSUS_KINDS
-from consilience.evaluation import HEADLINE, LESS_IS_BETTER, best_trivial, number, with_interval
+from consilience.evaluation import HEADLINE, LESS_IS_BETTER, best_loss, best_trivial, number, with_interval
 from consilience.files import read_json, read_table
 from consilience.overlap import LINEAR, NETWORKS, SEPARATOR
 from consilience.splits import ROLES
@@ -125,13 +125,6 @@ class StudyResults:
         if near is None or value is None:
             return value is None
         return near < value if less else near > value
-
-
-def best_loss(path: Path) -> float:
-    """Return the mean of the members' validation losses at their best epochs; infinite where there are none."""
-    history = read_table(path, ("validation_loss", "best"))
-    losses = history.loc[history["best"].astype(bool), "validation_loss"]
-    return float(losses.mean()) if len(losses) else float("inf")
 
 
 def summary_row(study: StudyResults) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from urllib.parse import urlparse
 
 from consilience.configuration import Study
-from consilience.domains import slices
 from consilience.errors import ConsilienceError, nearest
 
 MODEL_FILES = ("ensemble.safetensors", "members.tsv", "history.tsv", "predictions.tsv", "metrics.json")
@@ -64,14 +63,12 @@ def downloads_of(study: Study) -> list[dict[str, str]]:
     return files
 
 
-def check_targets(arguments: Iterable[str], studies: Mapping[str, Study]) -> None:
+def check_targets(arguments: Iterable[str], studies: Mapping[str, Study], extra: Mapping[str, Collection[str]]) -> None:
     """Refuse a path under results/ that no rule makes, with the nearest names.
 
-    `arguments` are those of the command line; what is no such path (options, rules, reports) is passed over. Slices
-    with rules of their own make files that only those rules know.
+    `arguments` are those of the command line; what is no such path (options, rules, reports) is passed over. `extra`
+    are the files that the slices' own rules make, by study.
     """
-    for study in studies.values():
-        downloads_of(study)
     for match in filter(None, (PATTERN.match(os.path.normpath(argument)) for argument in arguments)):
         path, name, model = match[0], match["study"], match["model"]
         if path.endswith((".html", ".zip")):
@@ -84,8 +81,8 @@ def check_targets(arguments: Iterable[str], studies: Mapping[str, Study]) -> Non
         method = PurePosixPath(path).name.removesuffix(".h5")
         if match["stage"] == "attributions" and method not in study.methods:
             raise ConsilienceError(f"{path}: {_unknown('method', method, study.methods)} in study {name}")
-        known = {*targets_of(study), f"results/{name}/raw"}
-        if path not in known and not (slices()[study.domain] / "rules.smk").is_file():
+        known = {*targets_of(study), f"results/{name}/raw", *extra.get(name, ())}
+        if path not in known:
             raise ConsilienceError(f"{path}: study {name} has no such file{nearest(path, known)}")
 
 

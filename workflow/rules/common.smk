@@ -31,7 +31,8 @@ try:
         COMMAND_FOLDER / SETTINGS.get("studies_directory", f"{workflow.basedir}/config/studies"),
         SETTINGS.get("studies"),
     )
-    check_targets(sys.argv[1:], STUDIES)  # Snakemake knows its targets only after this file
+    for study in STUDIES.values():
+        downloads_of(study)  # an address that names no file
 except ConsilienceError as error:
     raise WorkflowError(str(error)) from None
 
@@ -48,6 +49,18 @@ wildcard_constraints:
     study="|".join(STUDIES),
     model="[A-Za-z0-9_]+",
     method="[A-Za-z0-9_]+",
+
+
+def check_asked():
+    """Refuse targets that no rule makes, before Snakemake says only that no rule fits."""
+    extra = {
+        name: [*EXTRA_LISTS.get(name, {}).values(), *EXTRA_NOTES.get(name, []), *EXTRA_TARGETS.get(name, [])]
+        for name in STUDIES
+    }
+    try:
+        check_targets(sys.argv[1:], STUDIES, extra)
+    except ConsilienceError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def study_of(wildcards):

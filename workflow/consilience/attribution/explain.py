@@ -20,7 +20,7 @@ from consilience.attribution.references import ReferenceSource, background, refe
 from consilience.attribution.remarks import remarks
 from consilience.attribution.selection import check_split, explained_rows, showcase_rows
 from consilience.attribution.statistics import Direction, Magnitude, combine
-from consilience.attribution.store import Attributions
+from consilience.attribution.store import MEAN, Attributions
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
 from consilience.training.data import context_of, feature_axis
@@ -211,11 +211,11 @@ def compared_with(method: Method, settings: Mapping[str, Any]) -> str:
 
 
 def _statistics(magnitude: Magnitude, direction: Direction) -> dict[str, Any]:
-    (every, own), (every_direction, own_direction) = magnitude.means(), direction.means()
-    return {
-        "all": combine(every, every_direction),
-        "own_class": None if own is None else combine(own, own_direction),
-    }
+    parts = zip(magnitude.means(), direction.means(), magnitude.signed_means(), strict=True)
+    every, own = (
+        None if size is None else combine(size, way) | {MEAN: mean.astype(np.float32)} for size, way, mean in parts
+    )
+    return {"all": every, "own_class": own}
 
 
 def _joined(gaps: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray | None]:

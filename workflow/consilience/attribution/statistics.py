@@ -96,19 +96,25 @@ class SampleMeans:
 
 
 class Magnitude:
-    """The mean over samples of |sum of a feature's attributions|."""
+    """The mean over samples of |sum of a feature's attributions|, and of the sum with its sign."""
 
     def __init__(self, sums: UnitSums, classes: int) -> None:
         self.sums = sums
-        self.samples = SampleMeans(classes)
+        self.samples, self.signed = SampleMeans(classes), SampleMeans(classes)
 
     def add(self, attributions: Tensors, labels: np.ndarray | None) -> None:
         """Add attributions (members, targets, samples, *shape), a tensor a branch."""
-        self.samples.add(self.sums(attributions).abs(), labels)
+        sums = self.sums(attributions)
+        self.signed.add(sums, labels)
+        self.samples.add(sums.abs(), labels)
 
     def means(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Return float64 (members, targets, features) over all, and over own class (None for a regression)."""
         return self.samples.means()
+
+    def signed_means(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the means with their sign, as `means` does those of sizes."""
+        return self.signed.means()
 
 
 class Direction:

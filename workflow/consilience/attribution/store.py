@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import h5py
 
 STATISTICS = ("magnitude", "direction", "average_attribution")
+# The mean over samples of a feature's attributions with their own sign; attributions of other origin may lack it.
+MEAN = "mean_attribution"
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,10 @@ class Attributions:
     """The attributions of one model by one method.
 
     `features` has the columns name and branch, `members` member, seed, rows and permuted. `all` holds magnitude,
-    direction and average_attribution, float32 (members, targets, features), over all explained samples, and
-    `own_class` the same over each target's own class (None for a regression). `gap` and `scale`, float32 (members,
-    targets, samples), are |sum of attributions - (F(x) - F(reference))| and |F(x) - F(reference)|, None where the
-    method promises no completeness. `showcase` holds the ids under `samples` and maps (members, targets, showcase,
+    direction, average_attribution and mean_attribution, float32 (members, targets, features), over all explained
+    samples, and `own_class` the same over each target's own class (None for a regression). `gap` and `scale`, float32
+    (members, targets, samples), are |sum of attributions - (F(x) - F(reference))| and |F(x) - F(reference)|, None where
+    the method promises no completeness. `showcase` holds the ids under `samples` and maps (members, targets, showcase,
     *shape) under each branch's name. `remarks` are what a reader should know of the network, a sentence each.
     """
 
@@ -50,9 +52,9 @@ class Attributions:
     def check(self, path: str | Path) -> None:
         """Refuse parts that disagree in shape, and values that are not finite."""
         shape = (len(self.members), len(self.targets), len(self.features))
-        parts = {f"all/{name}": self.all.get(name) for name in STATISTICS}
+        parts = {f"all/{name}": self.all.get(name) for name in (*STATISTICS, *self.all)}
         if self.own_class is not None:
-            parts |= {f"own_class/{name}": self.own_class.get(name) for name in STATISTICS}
+            parts |= {f"own_class/{name}": self.own_class.get(name) for name in (*STATISTICS, *self.own_class)}
         expected = dict.fromkeys(parts, shape)
         if self.complete:
             parts |= {"completeness/gap": self.gap, "completeness/scale": self.scale}
@@ -116,8 +118,8 @@ def read(path: str | Path, showcase: bool = False) -> Attributions:
             features=pd.DataFrame({column: read_strings(file["features"], column) for column in ("name", "branch")}),
             targets=list(read_strings(file, "targets")),
             members=_read_members(file["members"]),
-            all={name: file["all"][name][...] for name in STATISTICS},
-            own_class={name: file["own_class"][name][...] for name in STATISTICS} if "own_class" in file else None,
+            all={name: values[...] for name, values in file["all"].items()},
+            own_class={name: values[...] for name, values in file.get("own_class", {}).items()} or None,
             gap=file["completeness/gap"][...] if complete else None,
             scale=file["completeness/scale"][...] if complete else None,
             samples=list(read_strings(file["samples"], "id")),

@@ -28,9 +28,10 @@ METHOD_COLUMNS = (
     "model", "set", "method", *(f"{name}{end}" for name in STATISTICS for end in ("", "_low", "_high")), "samples",
 )  # fmt: skip
 AGREEMENT_COLUMNS = (
-    "model", "set", "method", "other", "metric", "value", "low", "high", "chance", "other_picture", "samples",
+    "model", "set", "method", "other", "metric", "value", "low", "high", "chance", "other_picture_of_class",
+    "samples",
 )  # fmt: skip
-FEWEST = 3  # pictures of which a mean is told
+FEWEST = 10  # confident pictures of which means are told
 
 
 def true_class_maps(reader: BatchReader, methods: Sequence[Method], rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -109,13 +110,27 @@ def method_rows(maps: np.ndarray, names: Sequence[str], resampling: Resampling) 
     return rows
 
 
-def agreement_rows(maps: np.ndarray, names: Sequence[str], resampling: Resampling) -> list[dict[str, Any]]:
+def neighbors(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of samples with others of their class, and of another sample of the class for each of them.
+
+    `labels` (samples,) are classes; the other sample is the one before, and the last one for the first of a class.
+    """
+    classes = [np.flatnonzero(labels == target) for target in np.unique(labels)]
+    several = [places for places in classes if len(places) > 1] or [np.empty(0, int)]
+    return np.concatenate(several), np.concatenate([np.roll(places, 1) for places in several])
+
+
+def agreement_rows(
+    maps: np.ndarray, names: Sequence[str], labels: np.ndarray, resampling: Resampling
+) -> list[dict[str, Any]]:
     """Return the agreement of every pair of methods, means over pictures with their 95 % intervals, a row a metric.
 
-    `chance` is what unrelated maps give, `other_picture` what two methods give on different pictures, neighbors in the
-    order of the samples: how much they agree on where garments lie, whatever the picture shows.
+    `labels` (samples,) are classes. `chance` is what unrelated maps give, `other_picture_of_class` what two methods
+    give on different pictures of one class (see `neighbors`), a mean over pictures: how much maps agree that tell the
+    class alone, whatever the picture shows.
     """
-    found, elsewhere = agreements(maps), agreements(maps, np.roll(maps, 1, axis=1))
+    places, others = neighbors(labels)
+    found, elsewhere = agreements(maps), agreements(maps[:, places], maps[:, others])
     chance = dict.fromkeys(METRICS, 0.0)
     chance["jaccard_top_1_percent"] = chance_jaccard(maps.shape[2], top_count(maps.shape[2]))
     return [
@@ -123,7 +138,7 @@ def agreement_rows(maps: np.ndarray, names: Sequence[str], resampling: Resamplin
         | resampling.interval(resampling.means(found[metric][:, first, second]))
         | {
             "chance": chance[metric],
-            "other_picture": _mean(elsewhere[metric][:, [first, second], [second, first]]),
+            "other_picture_of_class": _mean(elsewhere[metric][:, [first, second], [second, first]]),
             "samples": maps.shape[1],
         }
         for metric in METRICS

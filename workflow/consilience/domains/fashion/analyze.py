@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from consilience.attribution.batches import BatchReader
 from consilience.attribution.explain import batch_reader, check_ensemble, confident
 from consilience.attribution.jumps import dictionaries
 from consilience.attribution.methods import Own, method_named
@@ -38,11 +39,12 @@ from consilience.domains.fashion.dictionary import (
 )
 from consilience.domains.fashion.model import build
 from consilience.domains.fashion.notes import note_lines
+from consilience.evaluation import best_loss
 from consilience.faithfulness.resampling import Resampling
 from consilience.files import read_json, read_table, whole, write_table
 from consilience.jobs import job
+from consilience.principal_components import directions
 from consilience.splits import ROLES
-from consilience.summary import best_loss
 from consilience.training.ensemble import Ensemble
 from consilience.training.train import choose_device
 
@@ -56,7 +58,8 @@ ABLATED = 200  # most pictures of a class that atoms are taken from
 class Analysis:
     """A study's data and settings, and the rows of its tables as models are analyzed.
 
-    `few` names the models with too few confident pictures.
+    `unsure` names the models with too few confident pictures. `principal` are the directions of the training pictures,
+    and `components` the errors by number of components: pixels are not scaled, so that models share both.
     """
 
     dataset: Dataset
@@ -68,7 +71,8 @@ class Analysis:
     seed: int
     device: str
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
-    few: list[str] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)
+    principal: tuple[Any, Any] | None = None
     components: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -85,25 +89,37 @@ class Analysis:
             self.dataset, self.split, ensemble, ensemble.network(build), methods,
             self.attribution, self.seed, self.device, self.own,
         )  # fmt: skip
-        rows = showcase_rows(self.split, self.labels, self.settings["samples"], self.seed)
+        sets = self._sets(reader, ensemble.model)
         # Members of a model share the dictionary; where they do not, it is that of the first.
-        _, encoder, head = next(dictionaries(reader.read(rows[:1])))
+        _, encoder, head = next(dictionaries(reader.read(sets["test"][:1])))
         self._dictionary(ensemble, encoder)
         self._atoms(ensemble, encoder, head, importance)
-        maps = true_class_maps(reader, methods, rows, self.labels)
-        least = self.attribution["showcase_confidence"] or 0.0
-        sure = confident(reader, reader.function, rows, self.labels, least)
-        for name, chosen in (("confident", np.isin(rows, sure)), ("all", np.full(len(rows), True))):
-            if chosen.sum() < FEWEST:
-                self.few.append(ensemble.model)
-                continue
-            groups = self.split["group"].astype(str).to_numpy()[rows[chosen]]
+        every = np.unique(np.concatenate(list(sets.values())))
+        maps, names = true_class_maps(reader, methods, every, self.labels), [method.name for method in methods]
+        for name, rows in sets.items():
+            groups, labels = self.split["group"].astype(str).to_numpy()[rows], self.labels[rows]
             resampling = Resampling.of(groups, self.settings["resamples"], self.seed)
-            kept, names = maps[:, chosen], [method.name for method in methods]
-            self._note("methods", method_rows(kept, names, resampling), model=ensemble.model, set=name)
-            self._note("agreement", agreement_rows(kept, names, resampling), model=ensemble.model, set=name)
+            own, facts = maps[:, np.searchsorted(every, rows)], {"model": ensemble.model, "set": name}
+            self._add_rows("methods", method_rows(own, names, resampling), **facts)
+            self._add_rows("agreement", agreement_rows(own, names, labels, resampling), **facts)
 
-    def _note(self, table: str, rows: list[dict[str, Any]], **facts: str) -> None:
+    def _sets(self, reader: BatchReader, model: str) -> dict[str, np.ndarray]:
+        """Return the pictures that methods are compared on: any of the test role, and the confident ones if asked."""
+
+        def chosen(suited: np.ndarray) -> np.ndarray:
+            return showcase_rows(self.split, self.labels, self.settings["samples"], self.seed, suited)
+
+        test, least = np.flatnonzero(self.split["role"] == "test"), self.attribution["showcase_confidence"]
+        sets = {"test": chosen(test)}
+        if least is not None:
+            sure = confident(reader, reader.function, test, self.labels, least)
+            if len(sure) < FEWEST:
+                self.unsure.append(model)
+            else:
+                sets["confident"] = chosen(sure)
+        return sets
+
+    def _add_rows(self, table: str, rows: list[dict[str, Any]], **facts: str) -> None:
         self.rows[table] += [facts | row for row in rows]
 
     def _pictures(self, ensemble: Ensemble, rows: np.ndarray) -> Pictures:
@@ -113,15 +129,16 @@ class Analysis:
         return self._pictures(ensemble, np.flatnonzero(self.split["role"] == role))
 
     def _dictionary(self, ensemble: Ensemble, encoder: Any) -> None:
-        few = explained_rows(self.split, ["train"], self.maximum_samples, self.seed)
-        training = self._pictures(ensemble, few).whole()
+        if self.principal is None:
+            held = explained_rows(self.split, ["train"], self.maximum_samples, self.seed)
+            self.principal = directions(self._pictures(ensemble, held).whole())
+        center, vectors = self.principal
         roles = {role: self._of_role(ensemble, role) for role in ROLES}
-        self._note("dictionary", quality_rows(encoder, training.mean(dim=0), roles), model=ensemble.model)
-        counts = dict.fromkeys(min(count, training.shape[1]) for count in (encoder.k, COMPONENTS))
-        for count in counts:
-            if count not in self.components:  # pixels are not scaled, so that models share it
-                self.components[count] = component_rows(training, roles, [count])
-            self._note("dictionary", self.components[count], model=ensemble.model)
+        self._add_rows("dictionary", quality_rows(encoder, center, roles), model=ensemble.model)
+        for count in dict.fromkeys(min(count, vectors.shape[1]) for count in (encoder.k, COMPONENTS)):
+            if count not in self.components:
+                self.components[count] = component_rows(center, vectors[:, :count], roles)
+            self._add_rows("dictionary", self.components[count], model=ensemble.model)
 
     def _atoms(self, ensemble: Ensemble, encoder: Any, head: Any, importance: np.ndarray) -> None:
         classes, training = self.dataset.classes, self._of_role(ensemble, "train")
@@ -129,7 +146,7 @@ class Analysis:
         atoms = encoder.atoms.cpu().numpy()
         units = np.concatenate([branch.units.ravel() for branch in self.dataset.branches.values()])
         found = atom_rows(statistics, atoms, importance[:, units], classes, self.settings["atoms"])
-        self._note("atoms", found, model=ensemble.model)
+        self._add_rows("atoms", found, model=ensemble.model)
         shown = showcase_rows(self.split, self.labels, ABLATED * len(classes), self.seed)
 
         def codes_of(target: int) -> Any:
@@ -137,7 +154,7 @@ class Analysis:
 
         most = self.settings["ablated"]
         found = ablation_rows(head, codes_of, statistics, classes, most, self.seed)
-        self._note("ablation", found, model=ensemble.model)
+        self._add_rows("ablation", found, model=ensemble.model)
 
 
 def importance_of(path: str) -> np.ndarray:
@@ -169,7 +186,7 @@ if "snakemake" in globals():
         metrics = {model: read_json(path) for model, path in zip(params.models, given.metrics, strict=True)}
         losses = {model: best_loss(path) for model, path in zip(params.models, given.histories, strict=True)}
         best = min(params.voters, key=losses.__getitem__)
-        lines = note_lines(tables["dictionary"], tables["agreement"], metrics, best, list(dict.fromkeys(analysis.few)))
+        lines = note_lines(tables["dictionary"], tables["agreement"], metrics, best, analysis.unsure)
         with whole(output.notes) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         log.info("%s", lines[0])

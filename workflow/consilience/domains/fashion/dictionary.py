@@ -14,7 +14,7 @@ from consilience.attribution.function import EnsembleFunction
 from consilience.dataset import Dataset
 from consilience.domains.fashion.agreement import unit
 from consilience.networks import flattened
-from consilience.principal_components import principal_components
+from consilience.principal_components import errors_of
 from consilience.scaling import Scaling, scaled_inputs
 from consilience.sparse_autoencoder import EVALUATION_ROWS, SparseAutoencoder, quality
 from consilience.training.members import stable_seed
@@ -22,7 +22,8 @@ from consilience.training.members import stable_seed
 ERRORS = ("mean_squared_error", "normalized_mean_squared_error", "explained_variance")
 QUALITY = ("model", "role", "encoder", "size", *ERRORS, "l0", "dead_share", "samples")
 COMPONENTS = 50  # of the PCA that every dictionary is held against, beside that with k components
-DRAWS = 5  # orders of random atoms whose mean an ablation is held against
+DRAWS = 5  # random orders of atoms whose mean an ablation is held against
+RESULTS = ("codes_removed", "true_class_logit", "recall")
 POINTS = 14  # numbers of atoms at which an ablation curve is measured, beside 0
 
 
@@ -49,12 +50,12 @@ class Pictures:
         return torch.cat(list(self.split(EVALUATION_ROWS)))
 
 
-def component_rows(training: Tensor, roles: Mapping[str, Pictures], counts: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the errors of PCA, fitted on `training` (rows, elements), by role and number of components."""
+def component_rows(center: Tensor, vectors: Tensor, roles: Mapping[str, Pictures]) -> list[dict[str, Any]]:
+    """Return the errors of principal components by role: those along `vectors`; see `errors_of`."""
+    count = vectors.shape[1]
     return [
         {"role": role, "encoder": "pca", "size": count, "l0": count, "samples": len(pictures)}
-        | principal_components(training, pictures, count)
-        for count in counts
+        | errors_of(center, vectors, pictures)
         for role, pictures in roles.items()
     ]
 
@@ -107,9 +108,19 @@ class CodeStatistics:
         values = self.selectivity[target]
         return np.argsort(-values, kind="stable")[: np.count_nonzero(~np.isnan(values))]
 
-    def excited(self, target: int) -> np.ndarray:
-        """Return the atoms that pictures of the class excite."""
-        return np.flatnonzero(self.share_inside[target] > 0)
+    def active(self, target: int) -> np.ndarray:
+        """Return the atoms that pictures of the class excite, the largest mean code within the class first."""
+        values = self.inside[target]
+        return np.argsort(-values, kind="stable")[: np.count_nonzero(values > 0)]
+
+    def drawn(self, target: int, random: np.random.Generator) -> np.ndarray:
+        """Return the atoms of `active`, drawn without replacement in proportion to the mean code within the class.
+
+        The smallest of exponential variables with such rates is drawn first, and so on (Efraimidis and Spirakis 2006,
+        "Weighted random sampling with a reservoir", algorithm A).
+        """
+        atoms = self.active(target)
+        return atoms[np.argsort(random.exponential(size=len(atoms)) / self.inside[target, atoms], kind="stable")]
 
 
 @torch.no_grad()
@@ -130,9 +141,12 @@ def atom_rows(
     """Return the `count` most selective atoms of every class, a row each.
 
     `atoms` (elements, atoms) is the dictionary, `importance` (classes, elements) the mean absolute attribution over a
-    class; `importance_correlation` is Pearson's between it and the atom's absolute values.
+    class; `importance_correlation` is Pearson's between it and the atom's absolute values. All atoms share the outline
+    of what pictures show, so that its level is that of the atoms that any training picture excites:
+    `median_correlation` is their median, `correlation_rank_share` the share of them whose correlation is smaller.
     """
     correlation = unit(importance) @ unit(np.abs(atoms).T).T
+    ranked = [statistics.ranked(target) for target in range(len(classes))]
     return [
         {
             "class": name,
@@ -144,30 +158,42 @@ def atom_rows(
             "share_in_class": statistics.share_inside[target, atom],
             "share_elsewhere": statistics.share_outside[target, atom],
             "importance_correlation": correlation[target, atom],
+            **_level(correlation[target, atom], correlation[target, ranked[target]]),
             "samples": int(statistics.samples[target]),
         }
         for target, name in enumerate(classes)
-        for rank, atom in enumerate(statistics.ranked(target)[:count], start=1)
+        for rank, atom in enumerate(ranked[target][:count], start=1)
     ]
+
+
+def _level(value: float, values: np.ndarray) -> dict[str, float]:
+    """Return the median of a class's correlations, and the share of them below one."""
+    defined = values[np.isfinite(values)]
+    if not np.isfinite(value):
+        return dict.fromkeys(("median_correlation", "correlation_rank_share"), float("nan"))
+    return {"median_correlation": np.median(defined), "correlation_rank_share": np.mean(defined < value)}
 
 
 def removals(most: int) -> np.ndarray:
     """Return the numbers of atoms at which a curve is measured: 0, 1 and on to `most`, ever further apart."""
-    return np.unique([0, *np.rint(np.geomspace(1, most, POINTS)).astype(int)])
+    return np.unique(np.minimum([0, *np.rint(np.geomspace(1, max(most, 1), POINTS)).astype(int)], most))
 
 
 def without(head: EnsembleFunction, codes: Tensor, target: int, order: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the logit of `target` and its recall, (2, counts), of codes without the first atoms of `order`.
+    """Return RESULTS (results, counts) of codes without the first atoms of `order`: what is removed, and what is left.
 
-    `codes` (samples, atoms) are of pictures of the class; `counts` says how many atoms are set to 0. The logit is
-    centered and a mean over members and samples; a picture is recalled where the members' mean probability is largest.
+    `codes` (samples, atoms) are of pictures of the class `target`; `counts` says how many atoms are set to 0. What is
+    removed is the mean number of codes that were not 0. The logit is centered and a mean over members and samples; a
+    picture is recalled where the members' mean probability is largest.
     """
     kept = torch.ones(len(counts), codes.shape[1], dtype=codes.dtype, device=codes.device)
     for place, count in enumerate(counts):
         kept[place, torch.as_tensor(order[:count], device=codes.device)] = 0
     values = head.values(((codes * kept[:, None]).flatten(0, 1),)).unflatten(1, (len(counts), len(codes)))
     right = values.softmax(dim=3).mean(dim=0).argmax(dim=2) == target
-    return np.stack([part.cpu().numpy() for part in (values[..., target].mean(dim=(0, 2)), right.double().mean(dim=1))])
+    removed = (1 - kept).double() @ (codes > 0).double().mean(dim=0)
+    found = (removed, values[..., target].mean(dim=(0, 2)), right.double().mean(dim=1))
+    return np.stack([part.cpu().numpy() for part in found])
 
 
 def ablation_rows(
@@ -181,19 +207,25 @@ def ablation_rows(
     """Return what is left of every class when its atoms are set to 0 one after the other, a row a number of atoms.
 
     `codes_of(target)` gives codes (samples, atoms) of pictures of the class. `selective` takes the most selective atoms
-    first; `random` is the mean over seeded orders of the atoms that pictures of the class excite.
+    first, `active` those with the largest mean code within the class; `random` is the mean over seeded draws of the
+    latter. All classes are measured at the same numbers of atoms, so that a mean over classes is one of all of them.
     """
+    counts = removals(min(most, *(len(statistics.active(target)) for target in range(len(classes)))))
     rows = []
     for target, name in enumerate(classes):
-        codes, ranked, excited = codes_of(target), statistics.ranked(target), statistics.excited(target)
-        counts = removals(min(most, len(ranked), len(excited)))
-        drawn = [np.random.default_rng(stable_seed(seed, "ablation", name, draw)) for draw in range(DRAWS)]
-        orders = {"selective": [ranked], "random": [random.permutation(excited) for random in drawn]}
+        codes = codes_of(target)
+        draws = [np.random.default_rng(stable_seed(seed, "ablation", name, draw)) for draw in range(DRAWS)]
+        orders = {
+            "selective": [statistics.ranked(target)],
+            "active": [statistics.active(target)],
+            "random": [statistics.drawn(target, random) for random in draws],
+        }
         for order, lists in orders.items():
-            logits, recalls = np.mean([without(head, codes, target, one, counts) for one in lists], axis=0)
+            found = np.mean([without(head, codes, target, one, counts) for one in lists], axis=0)
             rows += [
-                {"class": name, "order": order, "removed": int(count), "true_class_logit": logit, "recall": recall}
+                {"class": name, "order": order, "removed": int(count)}
+                | dict(zip(RESULTS, column, strict=True))
                 | {"samples": len(codes)}
-                for count, logit, recall in zip(counts, logits, recalls, strict=True)
+                for count, column in zip(counts, found.T, strict=True)
             ]
     return rows

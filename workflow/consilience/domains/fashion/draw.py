@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from consilience.attribution.names import METHOD_FACTS, MethodFacts, parts_of_method
-from consilience.attribution.store import Attributions, read
+from consilience.attribution.store import MEAN, Attributions, read
 from consilience.dataset import Dataset
 from consilience.domains.fashion.figures import class_atoms, class_maps, class_overlays, driver_maps
+from consilience.domains.fashion.mosaics import SLOPES
 from consilience.domains.fashion.plots import ablation_curves, agreement_matrices, dictionary_panels
 from consilience.domains.fashion.sheets import sheet, write_sheets
 from consilience.files import read_json, read_table, read_tensors, save_figure
@@ -27,7 +28,10 @@ ATOMS = "state/encoder.decoder.weight"
 
 @dataclass(frozen=True)
 class ModelMaps:
-    """A model's attributions by method; `units` (rows, columns) are the features of a picture's pixels."""
+    """A model's attributions by method; `units` (rows, columns) are the features of a picture's pixels.
+
+    `signed` says which methods are drawn with their sign.
+    """
 
     model: str
     methods: Mapping[str, Attributions]
@@ -41,11 +45,23 @@ class ModelMaps:
         return next(iter(self.methods.values())).members["permuted"].to_numpy() == 0
 
     def of_classes(self) -> dict[str, np.ndarray]:
-        """Return the average attributions (classes, rows, columns) by method; magnitudes where there is no sign."""
+        """Return the mean attributions (classes, rows, columns) by method; magnitudes where there is no sign."""
+        return {name: self._own_class(name, MEAN if self.signed[name] else "magnitude") for name in self.methods}
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        """The median gap of completeness, relative to the median change, of the methods that promise it."""
         return {
-            name: self._own_class(name, "average_attribution" if self.signed[name] else "magnitude")
-            for name in self.methods
+            name: float(np.median(one.gap[self.real]) / np.median(one.scale[self.real]))
+            for name, one in self.methods.items()
+            if one.complete and np.median(one.scale[self.real]) > 0
         }
+
+    @property
+    def explained(self) -> str:
+        """Say what was explained."""
+        first = next(iter(self.methods.values()))
+        return f"{len(first.samples)} explained pictures ({', '.join(first.roles)})"
 
     def importance(self) -> np.ndarray:
         """Return the mean absolute attribution by the primary method, (classes, rows, columns)."""
@@ -56,11 +72,13 @@ class ModelMaps:
 
     def of_samples(self, labels: Mapping[str, int]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """Yield every showcase sample with its maps (rows, columns) by method, attributed to its class in `labels`."""
-        showcase = {name: one.showcase for name, one in self.methods.items() if one.showcase is not None}
-        for place, sample in enumerate(next(iter(showcase.values()))["samples"] if showcase else []):
+        showcase = {name: dict(one.showcase) for name, one in self.methods.items() if one.showcase is not None}
+        samples = [one.pop("samples") for one in showcase.values()]
+        for place, sample in enumerate(samples[0] if samples else []):
+            shown = {name: next(iter(one.values())) for name, one in showcase.items()}
             yield (
                 sample,
-                {name: one["pixels"][self.real, labels[sample], place].mean(axis=0) for name, one in showcase.items()},
+                {name: one[self.real, labels[sample], place].mean(axis=0) for name, one in shown.items()},
             )
 
 
@@ -91,7 +109,8 @@ def draw_model(
     """Draw class_maps, class_overlays and atoms of a model to these paths."""
     classes = next(iter(maps.methods.values())).targets
     found = maps.of_classes()
-    save_figure(paths[0], class_maps(pictures, found, maps.signed, classes, maps.model))
+    of = f"the {maps.explained} and over the members of {maps.model}"
+    save_figure(paths[0], class_maps(pictures, found, maps.signed, classes, maps.model, maps.gaps, of))
     save_figure(paths[1], class_overlays(pictures, found, maps.signed, classes, maps.model))
     save_figure(paths[2], class_atoms(pictures, maps.importance(), atoms, table, classes, maps.model))
 
@@ -105,7 +124,7 @@ def draw_sheets(maps: ModelMaps, dataset: Dataset, predictions: pd.DataFrame, pa
     def pages() -> Iterator:
         for sample, own in maps.of_samples(labels):
             picture = dataset.inputs(branch, np.array([places[sample]]))[0]
-            yield sheet(picture, own, maps.signed, f"{title_of(sample, predictions)} ({maps.model})")
+            yield sheet(picture, own, maps.signed, f"{title_of(sample, predictions)} ({maps.model})", maps.gaps)
 
     write_sheets(path, pages())
 
@@ -117,9 +136,10 @@ def error_curves(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, list[flo
 
 
 def signed_methods(names: Sequence[str], own: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
-    """Say which methods give contributions with a sign; `own` are the facts of the slice's methods."""
+    """Say which methods are drawn with their sign: contributions, and slopes; `own` are the facts of the slice's."""
     facts = {name: MethodFacts(**parts) for name, parts in own.items()}
-    return {name: {**METHOD_FACTS, **facts}[parts_of_method(name, facts)[0]].signed for name in names}
+    bases = {name: parts_of_method(name, facts)[0] for name in names}
+    return {name: {**METHOD_FACTS, **facts}[base].signed or base in SLOPES for name, base in bases.items()}
 
 
 if "snakemake" in globals():

@@ -9,7 +9,21 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from consilience.domains.fashion.mosaics import DIRECTIONS, GAP, colored, gray, key, overlaid, show
+from consilience.attribution.names import TOLERANCE
+from consilience.domains.fashion.mosaics import (
+    ABOVE_TOLERANCE,
+    ATOMS,
+    CONTRIBUTIONS,
+    DIRECTIONS,
+    GAP,
+    colored,
+    gray,
+    key,
+    misses,
+    of_slopes,
+    overlaid,
+    show,
+)
 from consilience.figures.style import BLACK, entitle, new_figure, styled
 
 TILE = 0.66  # inches
@@ -28,18 +42,30 @@ def _mosaic_figure(lines: int, columns: int, below: int = 0) -> Figure:
 
 @styled
 def class_maps(
-    pictures: np.ndarray, maps: Mapping[str, np.ndarray], signed: Mapping[str, bool], classes: Sequence[str], model: str
+    pictures: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    signed: Mapping[str, bool],
+    classes: Sequence[str],
+    model: str,
+    gaps: Mapping[str, float],
+    of: str,
 ) -> Figure:
     """Draw the mean picture of every class, and below it what every method gives for the class.
 
-    `pictures` (classes, rows, columns) are means, `maps` by method (classes, rows, columns) are averages over the
-    class's own samples and the members; `signed` says which methods have a sign.
+    `pictures` (classes, rows, columns) are means, `maps` by method (classes, rows, columns) are means over the class's
+    own samples and the members, of which `of` tells; `signed` says which methods have a sign, `gaps` how much of the
+    change methods miss that promise to be complete.
     """
     tiles = np.stack([gray(pictures), *(colored(values, signed[name]) for name, values in maps.items())])
-    caption = f"Averages over the class's own pictures and the members of {model}. {OWN_SCALE}"
-    return _maps(
-        tiles, ["mean picture", *maps], signed, classes, f"Pixels that tell classes, by method ({model})", caption
-    )
+    caption = f"Means over each class's own among {of}.{of_slopes(list(maps))} {OWN_SCALE}"
+    bad = {name for name, gap in gaps.items() if gap > TOLERANCE}
+    if bad:
+        caption += " Red: misses so much of the change it should sum to (median)."
+    lines = ["mean picture", *(f"{name} (misses {misses(gaps[name])})" if name in bad else name for name in maps)]
+    figure = _maps(tiles, lines, signed, classes, f"Pixels that tell classes, by method ({model})", caption)
+    for label, name in zip(figure.axes[0].get_yticklabels(), ["", *maps], strict=True):
+        label.set_color(ABOVE_TOLERANCE if name in bad else BLACK)
+    return figure
 
 
 @styled
@@ -48,7 +74,10 @@ def class_overlays(
 ) -> Figure:
     """Draw the maps of `class_maps` over the mean pictures."""
     tiles = np.stack([overlaid(values, pictures, signed[name]) for name, values in maps.items()])
-    caption = f"The maps of class_maps_{model}.png over the mean pictures: the larger a value, the more it covers."
+    caption = (
+        f"The maps of class_maps_{model}.png over the mean pictures (negatives: dark is bright): the larger a value, "
+        f"the more it covers.{of_slopes(list(maps))}"
+    )
     title = f"The same pixels over the mean pictures ({model})"
     return _maps(tiles, list(maps), signed, classes, title, caption)
 
@@ -63,7 +92,7 @@ def _maps(
 ) -> Figure:
     figure = _mosaic_figure(len(lines), len(classes))
     show(figure.subplots(), tiles, lines, classes)
-    key(figure, DIRECTIONS if any(signed.values()) else None, not all(signed.values()))
+    key(figure, CONTRIBUTIONS if any(signed.values()) else None, not all(signed.values()))
     entitle(figure, title, caption)
     return figure
 
@@ -91,17 +120,23 @@ def class_atoms(
     figure = _mosaic_figure(*tiles.shape[:2], below=LABEL)
     axes = figure.subplots()
     names = ["mean picture", "importance", *(f"{place}." for place in range(1, count + 1))]
+    medians = table.groupby("class")["median_correlation"].first()
     show(axes, tiles, classes, names, below=LABEL)
     height, width = tiles.shape[2:4]
     for line, column, row in zip(lines, columns, table.itertuples(), strict=True):
         x, y = column * (width + GAP) + (width - 1) / 2, line * (height + GAP + LABEL) + height + 0.5
         text = f"#{row.atom}  r {row.importance_correlation:.2f}"
         axes.text(x, y, text, ha="center", va="top", fontsize=5.5)
+    for name, line in places.items():
+        x, y = width + GAP + (width - 1) / 2, line * (height + GAP + LABEL) + height + 0.5
+        axes.text(x, y, f"(r {medians[name]:.2f})" if name in medians else "", ha="center", va="top", fontsize=5.5)
     caption = (
         "Atoms in order of selectivity: the difference of the mean code between the class and the others, in standard "
         "deviations. r: correlation of the atom's absolute values with the importance map, the mean absolute "
-        "attribution over the class. An atom adds its picture: vermillion is brighter, blue is darker. " + OWN_SCALE
+        "attribution over the class; in brackets the median r of all atoms, which share the garments' outline. "
+        + OWN_SCALE
     )
+    key(figure, ATOMS, unsigned=True)
     entitle(figure, f"Atoms that are selective for a class ({model})", caption)
     return figure
 
@@ -119,7 +154,7 @@ def driver_maps(
     sign = drivers["direction"].map({"positive": 1.0, "negative": -1.0})
     values = {
         "consensus of the networks": drivers["average_attribution"],
-        "linear model": drivers["linear_coefficient"],
+        "logistic regression": drivers["linear_coefficient"],
         "listed by both": sign.where(drivers["in_overlap"].astype(bool), 0.0),
     }
     where = {name: column for column, name in enumerate(classes)}
@@ -134,7 +169,8 @@ def driver_maps(
     show(axes, tiles, list(values), classes)
     key(figure, DIRECTIONS, unsigned=False)
     caption = (
-        f"average_attribution and linear_coefficient of drivers.csv, and in_overlap with its direction. {OWN_SCALE}"
+        "average_attribution and linear_coefficient (per standard deviation of the pixel) of drivers.csv, and "
+        f"in_overlap with its direction. {OWN_SCALE}"
     )
     if truth is not None:
         planted = np.zeros((len(classes), *side), bool)

@@ -11,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from consilience.attribution.names import TOLERANCE
 from consilience.figures.style import NEGATIVE, POSITIVE, number
 
 GAP = 2  # white pixels between tiles
@@ -23,9 +24,24 @@ SIGNED_COLORS = LinearSegmentedColormap.from_list(
 UNSIGNED_COLORS = LinearSegmentedColormap.from_list("unsigned", ["#FFFFFF", "#B79AD3", UNSIGNED, "#1B0B30"])
 PALE = 0.45  # how dark a picture is beneath a map
 PERCENTILE = 99
-# What the signs say of average attributions, and of those of a single picture.
+# What the signs say of drivers, and of attributions.
 DIRECTIONS = ("brighter speaks for the class", "darker speaks for it")
 CONTRIBUTIONS = ("speaks for the class", "speaks against it")
+ATOMS = ("an atom brightens", "an atom darkens")
+# Methods whose sign is that of a slope.
+SLOPES = ("decoder_weighted",)
+OF_SLOPES = "Of decoder weighted, the colors say whether a brighter or a darker pixel speaks for the class."
+ABOVE_TOLERANCE = "#B3001B"
+
+
+def of_slopes(names: Sequence[str]) -> str:
+    """Return the sentence on slopes where one of the methods is one, with a space before it."""
+    return f" {OF_SLOPES}" if any(name in SLOPES for name in names) else ""
+
+
+def misses(gap: float | None) -> str:
+    """Write a completeness gap, relative to the change."""
+    return "" if gap is None else f"{100 * gap:.1g} %" if gap < TOLERANCE else f"{100 * gap:.0f} %"
 
 
 def limit(values: np.ndarray) -> np.ndarray:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from consilience.domains.fashion.mosaics import broken, two_digits
-from consilience.figures.style import BLACK, GRAY, METHOD_COLORS, VERMILLION, entitle, new_figure, number, styled
+from consilience.figures.style import BLACK, BLUE, GRAY, METHOD_COLORS, VERMILLION, entitle, new_figure, number, styled
 from consilience.figures.training import CONFUSION_COLORS
 
-ORDERS = {"selective": VERMILLION, "random": GRAY}
+ORDERS = {"selective": VERMILLION, "active": BLUE, "random": GRAY}
 RESULTS = {"true_class_logit": "logit of the true class", "recall": "recall of the class"}
 METRICS = {
     "pearson": "Pearson's correlation",
@@ -39,19 +39,20 @@ def ablation_curves(table: pd.DataFrame) -> Figure:
                 axes.set_ylabel(label)
         panels[1, column].set_xlabel("atoms set to 0")
     handles = [Line2D([], [], color=color, linewidth=2.2, label=f"{order} atoms") for order, color in ORDERS.items()]
-    figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(ORDERS))
     most = int(table["samples"].max())
     caption = (
-        f"Test pictures of a class, up to {most}. Selective: the atoms of the class, the most selective first (ranked "
-        "on the training role). Random: atoms that pictures of the class excite, the mean of five orders. Thick: mean "
-        "over classes; thin: classes. Logits are less the mean over classes."
+        f"Test pictures of a class, up to {most}; orders are those of the training role. Selective: the most "
+        "selective for the class first. Active: the largest mean code in the class first. Random: drawn in proportion "
+        "to the mean code, a mean of five draws. Thick: mean over classes; thin: classes. Logits are less "
+        "their mean over classes."
     )
     entitle(figure, "What is lost without atoms", caption)
     return figure
 
 
 def _ablation(axes: Axes, rows: pd.DataFrame, result: str) -> None:
-    # Control last, so that thin lines of neither hide the thick ones.
+    # Thick lines last, so that no thin line hides them.
     for width, opacity in ((0.6, 0.45), (2.2, 1.0)):
         for order, color in ORDERS.items():
             part = rows[rows["order"] == order]
@@ -158,14 +159,12 @@ def _epochs(axes: Axes, table: pd.DataFrame, curves: Mapping[str, Sequence[float
 def agreement_matrices(table: pd.DataFrame) -> Figure:
     """Draw how far methods agree picture by picture, a matrix a metric; `table` is agreement.tsv.
 
-    The means over models of the set `all`, values printed.
+    The means over models of the set `test`, values printed.
     """
-    rows = table[table["set"] == "all"]
+    rows = table[table["set"] == "test"]
     if rows.empty:
         figure = new_figure(6, 1.6)
-        entitle(
-            figure, "Do methods point at the same pixels?", "One method, or too few test pictures: none to compare."
-        )
+        entitle(figure, "Do methods point at the same pixels?", "One method: there is none to compare it with.")
         return figure
     names = list(dict.fromkeys([*rows["method"], *rows["other"]]))
     side = 0.36 * max(len(names), 7)
@@ -175,13 +174,14 @@ def agreement_matrices(table: pd.DataFrame) -> Figure:
         part = rows[rows["metric"] == metric]
         _matrix(axes, matrix_of(part, names), names)
         axes.set_title(title)
-        unrelated, elsewhere = part["chance"].mean(), part["other_picture"].mean()
-        axes.set_xlabel(f"unrelated maps: {number(unrelated, '.2g')}\nother pictures: {number(elsewhere, '.2g')}")
+        unrelated, elsewhere = part["chance"].mean(), part["other_picture_of_class"].mean()
+        levels = {"unrelated maps": unrelated, "other pictures of the class": elsewhere}
+        axes.set_xlabel("\n".join(f"{name}: {number(level, '.2g')}" for name, level in levels.items()))
     samples, models = int(rows["samples"].iloc[0]), list(rows["model"].unique())
     caption = (
         f"Absolute attributions to the true class, compared picture by picture on {samples} test pictures; means over "
-        f"pictures and over {', '.join(models)}. Other pictures: two methods on different pictures, the mean over "
-        "pairs, which tells how much maps agree on where garments lie."
+        f"pictures and over {', '.join(models)}. Other pictures of the class: two methods on different pictures "
+        "of one class, the mean over pairs: maps that tell the class alone agree as much."
     )
     entitle(figure, "Do methods point at the same pixels?", caption)
     return figure

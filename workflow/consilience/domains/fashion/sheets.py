@@ -10,8 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
+from consilience.attribution.names import TOLERANCE
 from consilience.domains.fashion.agreement import STATISTICS, agreements, statistics
-from consilience.domains.fashion.mosaics import CONTRIBUTIONS, broken, colored, gray, key, overlaid, show, two_digits
+from consilience.domains.fashion.mosaics import (
+    ABOVE_TOLERANCE,
+    CONTRIBUTIONS,
+    broken,
+    colored,
+    gray,
+    key,
+    misses,
+    of_slopes,
+    overlaid,
+    show,
+    two_digits,
+)
 from consilience.figures.style import BLACK, new_figure, number, styled
 from consilience.figures.training import CONFUSION_COLORS
 from consilience.files import whole
@@ -22,8 +35,17 @@ NAMES = {"mean": "mean", "max": "largest", "sd": "sd", "percentile_99": "99th pe
 
 
 @styled
-def sheet(picture: np.ndarray, maps: Mapping[str, np.ndarray], signed: Mapping[str, bool], title: str) -> Figure:
-    """Draw one picture (rows, columns) with its maps (rows, columns) by method, attributions to the true class."""
+def sheet(
+    picture: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    signed: Mapping[str, bool],
+    title: str,
+    gaps: Mapping[str, float],
+) -> Figure:
+    """Draw one picture (rows, columns) with its maps (rows, columns) by method, attributions to the true class.
+
+    `gaps` says how much of the change methods miss that promise to be complete.
+    """
     figure = new_figure(WIDTH, HEIGHT)
     figure.set_layout_engine("none")  # every page has the same places, which need no solving
     values = np.stack(list(maps.values()))
@@ -35,7 +57,7 @@ def sheet(picture: np.ndarray, maps: Mapping[str, np.ndarray], signed: Mapping[s
     show(mosaic, tiles, ["alone", "overlaid"], ["picture", *maps], repeat=REPEAT)
     mosaic.set_anchor("N")
     flat = values.reshape(len(values), 1, -1)
-    _table(figure.add_axes((0.03, 0.07, 0.47, 0.38)), list(maps), statistics(flat[:, 0]))
+    _table(figure.add_axes((0.03, 0.07, 0.47, 0.38)), list(maps), statistics(flat[:, 0]), gaps)
     _matrix(figure.add_axes((0.62, 0.1, 0.34, 0.35)), agreements(flat))
     figure.text(0.03, 0.965, title, fontsize=11, fontweight="bold", va="top")
     key(figure, CONTRIBUTIONS if any(signed.values()) else None, not all(signed.values()), "upper right")
@@ -43,25 +65,35 @@ def sheet(picture: np.ndarray, maps: Mapping[str, np.ndarray], signed: Mapping[s
         0.03,
         0.018,
         "Attributions to the true class, means over members. Every map has its own scale, to the 99th percentile of "
-        "its sizes; white is 0. The picture is a negative: dark is bright. Below the diagonal Pearson's, above it "
-        "Spearman's correlation of absolute values.",
+        f"its sizes; white is 0. The picture is a negative: dark is bright.{of_slopes(list(maps))}\nMisses: of the "
+        "change that attributions should sum to, the median over all explained pictures; red above 1 %. Below the "
+        "diagonal Pearson's, above it Spearman's correlation of absolute values.",
         fontsize=7,
         color="#4D4D4D",
     )
     return figure
 
 
-def _table(axes: Axes, names: list[str], values: Mapping[str, np.ndarray]) -> None:
+def _table(axes: Axes, names: list[str], values: Mapping[str, np.ndarray], gaps: Mapping[str, float]) -> None:
     """Write the statistics of every method, a text a column, so that few texts are laid out."""
     axes.set_axis_off()
     axes.set_title("Size of the attributions |a| over the pixels")
     columns = {"method": [f"{place}  {broken(name, 60)}" for place, name in enumerate(names, start=1)]}
     columns |= {NAMES[name]: [number(value, ".3g") for value in values[name]] for name in STATISTICS}
-    for place, (head, cells) in zip((0, 0.58, 0.70, 0.80, 0.98), columns.items(), strict=True):
-        align = "left" if place == 0 else "right"
-        style = {"ha": align, "va": "top", "fontsize": 7, "transform": axes.transAxes}
-        axes.text(place, 0.97, head, color="#4D4D4D", **style)
-        axes.text(place, 0.90, "\n".join(cells), linespacing=1.55, **style)
+    bad = [gaps.get(name, 0) > TOLERANCE for name in names]
+    told = [misses(gaps.get(name)) for name in names]
+    columns["misses"] = ["" if red else text for text, red in zip(told, bad, strict=True)]
+    places = (0, 0.52, 0.63, 0.73, 0.89, 1.0)
+    for place, (head, cells) in zip(places, columns.items(), strict=True):
+        _column(axes, place, head, cells, BLACK)
+    _column(axes, places[-1], "", [text if red else "" for text, red in zip(told, bad, strict=True)], ABOVE_TOLERANCE)
+
+
+def _column(axes: Axes, place: float, head: str, cells: list[str], color: str) -> None:
+    style = {"ha": "right" if place else "left", "va": "top", "fontsize": 7, "transform": axes.transAxes}
+    axes.text(place, 0.97, head, color="#4D4D4D", **style)
+    # A text of spaces alone has no height: what stands below would move up.
+    axes.text(place, 0.90, "\n".join(cell or "\u00a0" for cell in cells), linespacing=1.55, color=color, **style)
 
 
 def _matrix(axes: Axes, found: Mapping[str, np.ndarray]) -> None:
