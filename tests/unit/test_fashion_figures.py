@@ -145,7 +145,7 @@ def test_class_maps_have_a_line_a_method_and_a_column_a_class():
             expected = as_bytes(colored(MAPS[name][column], SIGNED[name]))
             np.testing.assert_array_equal(tile(image, line, column), expected)
     lines, columns = labels(figure.axes[0])
-    assert lines == ["mean picture", "saliency", "jump aware integrated gradients from mean (misses 48 %)"]
+    assert lines == ["mean picture", "saliency", "jump aware integrated gradients from mean (misses 48\u00a0%)"]
     assert [label.get_color() for label in figure.axes[0].get_yticklabels()] == [BLACK, BLACK, ABOVE_TOLERANCE]
     assert columns == CLASSES
     texts = everything(figure)
@@ -281,7 +281,7 @@ def test_a_sheet_shows_picture_maps_overlays_sizes_and_agreement():
     ):
         assert "\n".join(f"{value:.3g}" for value in column) in texts
     red = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_color() == ABOVE_TOLERANCE]
-    assert red == ["\u00a0\n48 %"]
+    assert red == ["\u00a0\n48\u00a0%"]
     found = agreements(np.stack([one.reshape(1, -1) for one in own.values()]))
     cells = {tuple(map(int, text.get_position())): text.get_text() for text in figure.axes[2].texts}
     assert cells[0, 1] == two_digits(found["pearson"][0, 0, 1])  # below the diagonal

@@ -31,6 +31,7 @@ ATOMS = ("an atom brightens", "an atom darkens")
 # Methods whose sign is that of a slope.
 SLOPES = ("decoder_weighted",)
 OF_SLOPES = "Of decoder weighted, the colors say whether a brighter or a darker pixel speaks for the class."
+SMALLEST_GAP = 1e-4  # below, how small it is says nothing
 ABOVE_TOLERANCE = "#B3001B"
 
 
@@ -40,8 +41,12 @@ def of_slopes(names: Sequence[str]) -> str:
 
 
 def misses(gap: float | None) -> str:
-    """Write a completeness gap, relative to the change."""
-    return "" if gap is None else f"{100 * gap:.1g} %" if gap < TOLERANCE else f"{100 * gap:.0f} %"
+    """Write a completeness gap, relative to the change, in percent that no line break takes apart."""
+    if gap is None:
+        return ""
+    if gap < SMALLEST_GAP:
+        return f"<\u00a0{100 * SMALLEST_GAP:g}\u00a0%"
+    return f"{100 * gap:{'.1g' if gap < TOLERANCE else '.0f'}}\u00a0%"
 
 
 def limit(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -31,6 +32,12 @@ from consilience.files import whole
 
 WIDTH, HEIGHT = 11.7, 6.8  # inches: as wide as A4 on its side
 REPEAT = 4
+CAPTION = (
+    "Attributions to the true class, means over members. Every map has its own scale, to the 99th percentile of its "
+    "sizes; white is 0. The picture is a negative: dark is bright. Misses: of the change that attributions should sum "
+    "to, the median over all explained pictures; red above 1 %. Below the diagonal Pearson's, above it Spearman's "
+    "correlation of absolute values."
+)
 NAMES = {"mean": "mean", "max": "largest", "sd": "sd", "percentile_99": "99th percentile"}
 
 
@@ -64,10 +71,7 @@ def sheet(
     figure.text(
         0.03,
         0.018,
-        "Attributions to the true class, means over members. Every map has its own scale, to the 99th percentile of "
-        f"its sizes; white is 0. The picture is a negative: dark is bright.{of_slopes(list(maps))}\nMisses: of the "
-        "change that attributions should sum to, the median over all explained pictures; red above 1 %. Below the "
-        "diagonal Pearson's, above it Spearman's correlation of absolute values.",
+        textwrap.fill(CAPTION + of_slopes(list(maps)), 200),
         fontsize=7,
         color="#4D4D4D",
     )
