@@ -22,13 +22,13 @@ def edited(clone, finished):
     for path in clone.joinpath("workflow").rglob("*"):
         os.utime(path)
 
-    def rerun(file=None, old=None, new=None):
+    def rerun(file=None, old=None, new=None, study="toy"):
         if file:
             path = clone / file
             text = path.read_text()
             assert re.search(old, text), (file, old)
             path.write_text(re.sub(old, new, text, count=1))
-        return jobs(snakemake(directory, "--dry-run", workflow=clone, names=("toy",), check=True).stdout)
+        return jobs(snakemake(directory, "--dry-run", workflow=clone, names=(study,), check=True).stdout)
 
     return rerun
 
@@ -84,3 +84,24 @@ def test_a_changed_setting_reruns_the_rules_that_take_it(clone, finished):
     expected = {name: count for name, count in CONSENSUS.items() if name != "recovery"} | {"linear_figures": 1}
     expected |= FAITHFULNESS
     assert without_summary(jobs(run.stdout)) == without_summary(expected)
+
+
+FASHION = {"fashion_analysis": 1, "fashion_tiny_fashion_figures": 1}
+FASHION_ATTRIBUTION = {"fashion_tiny_attribute": 2, "fashion_tiny_faithfulness": 2} | FASHION | {
+    name.replace("toy", "fashion_tiny"): count for name, count in CONSENSUS.items()
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("attribution/jumps.py", FASHION_ATTRIBUTION),
+        ("domains/fashion/explain.py", FASHION_ATTRIBUTION),
+        ("principal_components.py", FASHION),
+        ("domains/fashion/sheets.py", {"fashion_tiny_fashion_figures": 1}),
+        ("sparse_autoencoder.py", {"train": 2, "training_figures": 1} | FASHION_ATTRIBUTION),
+    ],
+)
+def test_an_edit_of_what_a_slice_uses_reruns_the_slice_alone(edited, file, expected):
+    path = f"workflow/consilience/{file}"
+    assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "fashion_tiny")) == without_summary(expected)
