@@ -139,6 +139,12 @@ def of_studies(path):
     return [f"results/{name}/{path}" for name in STUDIES]
 
 
+def told(domain, path, caption):
+    """Mark a file of a slice's own for the report; `caption` names a text in the slice's captions."""
+    text = domains.slices()[domain] / "captions" / f"{caption}.rst"
+    return report(path, caption=str(text), category="{study}", subcategory=f"{domain} analysis")
+
+
 def slice_rules():
     """The rule files of the slices that bring their own."""
     used = {study.domain for study in STUDIES.values()}

@@ -5,11 +5,6 @@ FIGURES = ("dictionary", "ablation", "methods_agreement", "driver_maps")
 FIGURES_OF_MODELS = ("class_maps", "class_overlays", "atoms")
 
 
-def told(path, caption):
-    """A table or figure of the slice, marked for the report."""
-    return report(path, caption=f"captions/{caption}.rst", category="{study}", subcategory="fashion analysis")
-
-
 rule fashion_analysis:
     input:
         dataset=dataset_of,
@@ -19,7 +14,7 @@ rule fashion_analysis:
         histories=of_models("results/{study}/models/{model}/history.tsv"),
         attributions=of_models("results/{study}/attributions/{model}/{method}.h5"),
     output:
-        **{name: told(f"results/{{study}}/analysis/{name}.tsv", f"{name}_table") for name in TABLES},
+        **{name: told("fashion", f"results/{{study}}/analysis/{name}.tsv", f"{name}_table") for name in TABLES},
         notes="results/{study}/analysis/notes.txt",
     log:
         "logs/{study}/fashion_analysis.log",
@@ -78,12 +73,12 @@ for study_name, study in STUDIES.items():
             drivers="results/{study}/drivers.csv",
             truth=["results/{study}/truth.tsv"] if study.simulated else [],
         output:
-            **{name: told(f"results/{{study}}/figures/{name}.png", name) for name in FIGURES},
+            **{name: told("fashion", f"results/{{study}}/figures/{name}.png", name) for name in FIGURES},
             **{
-                f"{kind}_{model}": told(f"results/{{study}}/figures/{kind}_{model}.png", kind)
+                f"{kind}_{model}": told("fashion", f"results/{{study}}/figures/{kind}_{model}.png", kind)
                 for kind, model in by_model
             },
-            sheets=told(f"results/{{study}}/figures/sheets_{shown}.pdf", "sheets"),
+            sheets=told("fashion", f"results/{{study}}/figures/sheets_{shown}.pdf", "sheets"),
         log:
             "logs/{study}/fashion_figures.log",
         benchmark:
