@@ -1,7 +1,5 @@
 """The slice's tables are what slow loops, scipy and scikit-learn give, and find what was planted."""
 
-from itertools import combinations
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,13 +16,7 @@ from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
 from consilience.domains.fashion import analyze, explain
 from consilience.domains.fashion.agreement import (
-    AGREEMENT_COLUMNS,
     FEWEST,
-    METRICS,
-    agreement_rows,
-    agreements,
-    method_rows,
-    statistics,
     true_class_maps,
     unit,
 )
@@ -42,9 +34,6 @@ from consilience.domains.fashion.dictionary import (
     without,
 )
 from consilience.domains.fashion.model import build
-from consilience.domains.fashion.notes import note_lines
-from consilience.faithfulness.agreement import chance_jaccard
-from consilience.faithfulness.resampling import Resampling
 from consilience.files import write_table
 from consilience.principal_components import directions
 from consilience.scaling import fit
@@ -334,90 +323,6 @@ def test_curves_start_at_none_and_end_at_most():
 # Methods
 
 
-@pytest.fixture(scope="module")
-def maps():
-    random = np.random.default_rng(3)
-    maps = random.normal(size=(4, 7, 300)).astype(np.float32)
-    maps[1] = 0.7 * maps[0] + 0.3 * maps[1]
-    maps[2] = np.round(maps[2])  # ties
-    maps[3, 2] = 0.0  # a constant
-    return maps
-
-
-def test_statistics_are_those_of_numpy(maps):
-    found = statistics(maps)
-    sizes = np.abs(maps[1, 4].astype(float))
-    expected = {
-        "mean": sizes.mean(), "max": sizes.max(), "sd": np.sqrt(np.mean((sizes - sizes.mean()) ** 2)),
-        "percentile_99": np.percentile(sizes, 99),
-    }  # fmt: skip
-    assert {name: values[1, 4] for name, values in found.items()} == pytest.approx(expected)
-
-
-def test_agreements_are_those_of_scipy_and_of_sets(maps):
-    found = agreements(maps)
-    sizes = np.abs(maps.astype(float))
-    for sample, (first, second) in [(s, pair) for s in range(7) for pair in combinations(range(4), 2)]:
-        one, other = sizes[first, sample], sizes[second, sample]
-        if sample == 2 and second == 3:
-            assert np.isnan(found["pearson"][sample, first, second])
-            assert np.isnan(found["spearman"][sample, first, second])
-            continue
-        assert found["pearson"][sample, first, second] == pytest.approx(stats.pearsonr(one, other).statistic)
-        assert found["spearman"][sample, first, second] == pytest.approx(stats.spearmanr(one, other).statistic)
-        top = [set(np.argsort(-line, kind="stable")[:3]) for line in (one, other)]
-        expected = len(top[0] & top[1]) / len(top[0] | top[1])
-        assert found["jaccard_top_1_percent"][sample, first, second] == pytest.approx(expected)
-
-
-def test_agreement_rows_are_means_over_pictures_beside_chance(maps):
-    names, resampling = ["a", "b", "c", "d"], Resampling.of([f"g{number}" for number in range(7)], 50, 0)
-    # Of the class 5 there is one picture alone.
-    labels = np.array([2, 0, 2, 5, 0, 2, 0])
-    table = pd.DataFrame(agreement_rows(maps, names, labels, resampling)).set_index(["metric", "method", "other"])
-    assert len(table) == 3 * 6
-    found = agreements(maps)
-    pairs = [(0, 5), (2, 0), (5, 2), (1, 6), (4, 1), (6, 4)]
-    elsewhere = {metric: np.full((len(pairs), 4, 4), np.nan) for metric in METRICS}
-    for place, (sample, other) in enumerate(pairs):
-        assert labels[sample] == labels[other]
-        for first, second in np.ndindex(4, 4):
-            one, two = np.abs(maps[first, sample].astype(float)), np.abs(maps[second, other].astype(float))
-            if len(set(one)) > 1 and len(set(two)) > 1:
-                elsewhere["pearson"][place, first, second] = stats.pearsonr(one, two).statistic
-                elsewhere["spearman"][place, first, second] = stats.spearmanr(one, two).statistic
-            top = [set(np.argsort(-line, kind="stable")[:3]) for line in (one, two)]
-            elsewhere["jaccard_top_1_percent"][place, first, second] = len(top[0] & top[1]) / len(top[0] | top[1])
-    for metric in METRICS:
-        for first, second in combinations(range(4), 2):
-            row = table.loc[metric, names[first], names[second]]
-            assert row["value"] == pytest.approx(np.nanmean(found[metric][:, first, second]))
-            assert row["low"] <= row["value"] <= row["high"]
-            both = elsewhere[metric][:, [first, second], [second, first]]
-            assert row["other_picture_of_class"] == pytest.approx(np.nanmean(both))
-            assert row["chance"] == (chance_jaccard(300, 3) if "jaccard" in metric else 0)
-    assert table.loc["pearson", "a", "b"]["value"] > 0.75
-    assert abs(table.loc["pearson", "a", "b"]["other_picture_of_class"]) < 0.1
-
-
-def test_classes_of_one_picture_have_no_other(maps):
-    names, resampling = list("abcd"), Resampling.of([f"g{number}" for number in range(7)], 5, 0)
-    table = pd.DataFrame(agreement_rows(maps, names, np.arange(7), resampling))
-    assert table["other_picture_of_class"].isna().all()
-    assert table["value"].notna().all()
-
-
-def test_method_rows_are_means_with_their_intervals(maps):
-    resampling = Resampling.of([f"g{number}" for number in range(7)], 50, 0)
-    rows = method_rows(maps, list("abcd"), resampling)
-    found = statistics(maps)
-    for line, row in enumerate(rows):
-        for name, values in found.items():
-            assert row[name] == pytest.approx(values[line].mean())
-            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
-        assert row["samples"] == 7
-
-
 def test_maps_are_the_mean_members_attribution_to_the_true_class(dataset, split):
     reader, methods, _ = reader_of(dataset, split)
     rows = np.array([50, 3, 71, 48, 52, 10])
@@ -524,74 +429,7 @@ def test_every_table_is_whole_and_comes_out_alike(dataset, split, tmp_path):
         assert (tmp_path / f"a_{table}.tsv").read_bytes() == (tmp_path / f"b_{table}.tsv").read_bytes()
 
 
-# Notes
-
-
-def quality_table(error=0.1, pca=0.2, dead=0.0, l0=50.0, model="k50"):
-    roles = ("train", "validation", "test")
-    own = [(model, role, "autoencoder", 50, error, l0, dead) for role in roles]
-    others = [(model, role, "pca", 50, pca, 50, np.nan) for role in roles]
-    columns = ["model", "role", "encoder", "size", "normalized_mean_squared_error", "l0", "dead_share"]
-    return pd.DataFrame([*own, *others], columns=columns)
-
-
-def agreement_table(low, model="k50"):
-    """Methods a and b agree as far as `low`, c with both, and d with none beyond what a class alone tells."""
-    rows = [("a", "b", low), *((one, "c", 0.2) for one in "ab"), *((one, "d", 0.03) for one in "abc")]
-    table = pd.DataFrame(rows, columns=["method", "other", "low"])
-    return table.assign(
-        model=model, set="test", metric="jaccard_top_1_percent", chance=0.005, other_picture_of_class=0.05
-    )
-
-
-METRICS_JSON = {"test": {"accuracy": {"value": 0.862, "low": 0.832, "high": 0.89}}}
-
-
-def test_notes_tell_the_best_model_and_nothing_else_where_all_is_well():
-    table = agreement_table(0.1)
-    (line,) = note_lines(quality_table(), table[table["other"] != "d"], {"k50": METRICS_JSON}, "k50", [])
-    assert line == (
-        "k50: accuracy 0.862 [0.832, 0.890]; its dictionary leaves 10.0 % of the variance of unseen pictures "
-        "(PCA with 50 components 20.0 %), 0.0 % of atoms dead"
-    )
-
-
 def test_tables_have_their_columns_in_order(dataset, split, tmp_path):
     analysis, _ = analysis_of(dataset, split, tmp_path / "e.safetensors", (5,), confidence=None)
     for table, columns in COLUMNS.items():
         assert set().union(*analysis.rows[table]) == set(columns)
-
-
-def test_one_method_has_nothing_to_note():
-    empty = pd.DataFrame(columns=list(AGREEMENT_COLUMNS))
-    assert len(note_lines(quality_table(), empty, {"k50": METRICS_JSON}, "k50", [])) == 1
-
-
-def test_notes_tell_what_is_weak():
-    table = pd.concat([quality_table(), quality_table(0.3, 0.2, 0.07, 40.0, "bad")])
-    metrics = {"k50": METRICS_JSON, "bad": METRICS_JSON}
-    agreement = pd.concat([agreement_table(0.1), agreement_table(0.1, "bad")])
-    lines = note_lines(table, agreement, metrics, "k50", ["bad"])
-    assert lines[0].startswith("k50: accuracy")
-    assert lines[1:] == [
-        "bad: no training picture excites 7 % of its atoms; its dictionary leaves more of unseen pictures (30.0 %) than "
-        "PCA with 50 components (20.0 %); unseen pictures excite 40.0 atoms rather than 50",
-        "these name no more of another method's top 1 % of pixels on the same picture than on others of its class: "
-        "d (k50, bad)",
-        "fewer than 10 test pictures are right and confident, so that methods are not compared on them alone: bad",
-    ]
-
-
-@pytest.mark.parametrize("column", ["low", "other_picture_of_class"])
-def test_what_is_not_defined_is_not_noted(column):
-    """Without resamples there are no intervals, and without a second picture of a class no level."""
-    for undefined in (None, np.nan):
-        table = agreement_table(0.1).assign(**{column: undefined})
-        assert len(note_lines(quality_table(), table, {"k50": METRICS_JSON}, "k50", [])) == 1
-
-
-def test_a_dictionary_is_held_against_as_many_components_as_there_are():
-    table = quality_table(error=0.3)
-    table.loc[table["encoder"] == "pca", "size"] = 29
-    (line,) = note_lines(table, agreement_table(0.1).head(3), {"k50": METRICS_JSON}, "k50", [])
-    assert "(PCA with 29 components 20.0 %)" in line

@@ -49,6 +49,15 @@ class Attributions:
     complete: bool
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def real(self) -> np.ndarray:
+        """Which members were trained on real labels, bool (members,)."""
+        return (self.members["permuted"] == 0).to_numpy()
+
+    def of_classes(self, statistic: str) -> np.ndarray:
+        """Return an own-class statistic, (targets, features), the mean over the members on real labels."""
+        return self.own_class[statistic][self.real].mean(axis=0)
+
     def check(self, path: str | Path) -> None:
         """Refuse parts that disagree in shape, and values that are not finite."""
         shape = (len(self.members), len(self.targets), len(self.features))

@@ -157,13 +157,6 @@ class Analysis:
         self._add_rows("ablation", found, model=ensemble.model)
 
 
-def importance_of(path: str) -> np.ndarray:
-    """Return the mean absolute attribution over each class's own samples and over members, (classes, features)."""
-    attributions = read(path)
-    real = attributions.members["permuted"].to_numpy() == 0
-    return attributions.own_class["magnitude"][real].mean(axis=0)
-
-
 if "snakemake" in globals():
     with job(snakemake) as log:
         given, params, output = snakemake.input, snakemake.params, snakemake.output
@@ -177,7 +170,7 @@ if "snakemake" in globals():
                 params.maximum_samples, params.seed, device,
             )  # fmt: skip
             for ensemble_path, attributions_path in zip(given.ensembles, given.attributions, strict=True):
-                analysis.add(ensemble_path, importance_of(attributions_path))
+                analysis.add(ensemble_path, read(attributions_path).of_classes("magnitude"))
         tables = {name: pd.DataFrame(rows) for name, rows in analysis.rows.items()}
         for name, columns in COLUMNS.items():
             tables[name] = tables[name].reindex(columns=list(columns))

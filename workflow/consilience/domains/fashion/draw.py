@@ -42,7 +42,7 @@ class ModelMaps:
     @property
     def real(self) -> np.ndarray:
         """Which members were trained on real labels."""
-        return next(iter(self.methods.values())).members["permuted"].to_numpy() == 0
+        return next(iter(self.methods.values())).real
 
     def of_classes(self) -> dict[str, np.ndarray]:
         """Return the mean attributions (classes, rows, columns) by method; magnitudes where there is no sign."""
@@ -68,7 +68,7 @@ class ModelMaps:
         return self._own_class(self.primary, "magnitude")
 
     def _own_class(self, name: str, statistic: str) -> np.ndarray:
-        return self.methods[name].own_class[statistic][self.real].mean(axis=0)[:, self.units]
+        return self.methods[name].of_classes(statistic)[:, self.units]
 
     def of_samples(self, labels: Mapping[str, int]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """Yield every showcase sample with its maps (rows, columns) by method, attributed to its class in `labels`."""

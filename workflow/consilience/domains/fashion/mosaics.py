@@ -123,9 +123,8 @@ def broken(name: str, width: int) -> str:
 
 def key(figure: Figure, meanings: tuple[str, str] | None, unsigned: bool, place: str = "outside upper right") -> None:
     """Say what the colors mean: `meanings` of positive and negative, None where nothing is signed."""
-    handles = [
-        Patch(color=color, label=text) for color, text in zip((POSITIVE, NEGATIVE), meanings or (), strict=False)
-    ]
+    colors = (POSITIVE, NEGATIVE) if meanings else ()
+    handles = [Patch(color=color, label=text) for color, text in zip(colors, meanings or (), strict=True)]
     handles += [Patch(color=UNSIGNED, label="size, no sign")] if unsigned else []
     figure.legend(handles=handles, loc=place, ncols=len(handles), handlelength=1.2, handleheight=0.9)
 
