@@ -59,7 +59,7 @@ class ModelAttribution:
         """
         own = attributions.own_class is not None and len(attributions.targets) >= 3
         arrays = attributions.own_class if own else attributions.all
-        real = (attributions.members["permuted"] == 0).to_numpy()
+        real = attributions.real
         if not real.any():
             raise ConsilienceError(f"model {attributions.model}: no member was trained on real labels")
         return cls(

@@ -50,7 +50,7 @@ class Scores:
         """
         if not attributions.complete:
             return
-        real = (attributions.members["permuted"] == 0).to_numpy()
+        real = attributions.real
         gap, change = attributions.gap[real], float(np.median(attributions.scale[real]))
         median, worst = float(np.median(gap)), float(np.percentile(gap, 95))
         relative, worst = (part / change if change > 0 else None for part in (median, worst))

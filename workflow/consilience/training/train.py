@@ -182,8 +182,9 @@ def _train(
 
 def _epochs(modules: Sequence[nn.Module], jobs: Sequence[Job], recipe: Mapping[str, Any]) -> int:
     """Return the most epochs that the members take, with those of their encoders."""
-    encoders = len({job.member.rows for job in jobs}) if isinstance(modules[0], Encoded) else 0
-    return len(jobs) * recipe["epochs"] + (encoders * modules[0].encoder.epochs if encoders else 0)
+    heads, first = len(jobs) * recipe["epochs"], modules[0]
+    encoders = len({job.member.rows for job in jobs})
+    return heads + encoders * first.encoder.epochs if isinstance(first, Encoded) else heads
 
 
 def initialize(
