@@ -5,7 +5,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from consilience.errors import ConsilienceError
-from consilience.splits import ROLES, assign, connected_groups, overlaps
+from consilience.splits import ROLES, assign, connected_groups, divide, overlaps
 
 HASH = {"mode": "hash", "group": "series", "train": 0.7, "validation": 0.15, "test": 0.15, "salt": "s"}
 
@@ -117,6 +117,7 @@ def test_every_role_needs_every_class():
         ({"group": "serie"}, "no sample column 'serie'; the dataset has id, series, missing"),
         ({"mode": "official"}, "needs the sample column official_role"),
         ({"group": "missing"}, "sample s0: the group column 'missing' is empty"),
+        ({"apart": ["series", "gene"]}, "split.apart: no sample column 'gene'; the dataset has id, series, missing"),
     ],
 )
 def test_settings_that_the_samples_do_not_fit(settings, message):
@@ -129,6 +130,15 @@ def test_an_unknown_official_role_and_an_empty_group_are_named():
         assign(samples(["a", "b"], official_role=["dev", "test"]), {**HASH, "mode": "official"})
     with pytest.raises(ConsilienceError, match="sample s1: the group column 'series' is empty"):
         assign(samples(["a", " "]), HASH)
+
+
+@pytest.mark.parametrize(("roles", "mode"), [(["train", "test"], "official"), (["train", ""], "hash"), (None, "hash")])
+def test_auto_takes_official_roles_where_there_is_a_test_role(roles, mode):
+    given = {} if roles is None else {"official_role": roles * 60}
+    table = samples([f"G{row // 2}" for row in range(120)], **given)
+    found, expected = (divide(table, {**HASH, "mode": name}) for name in ("auto", mode))
+    assert found.mode == mode
+    assert found.table.equals(expected.table)
 
 
 @pytest.mark.parametrize("mode", ["official", "official_test"])
@@ -147,6 +157,15 @@ def test_overlaps_count_shared_groups():
     assert found["tissue"] == {"train and validation": 0, "train and test": 2, "validation and test": 0}
     assert found["group"] == dict.fromkeys(found["group"], 0)
     assert set(found) == {"group", "series", "tissue"}
+
+
+def test_overlaps_count_names_that_are_not_blank_and_whatever_is_to_be_apart():
+    split = pd.DataFrame({"group": list("abcd"), "role": ["train", "train", "test", "validation"]})
+    table = samples(list("abcd"), gene=["x,y", "", "z; y", ""], batch=[1.0, np.nan, 1.0, np.nan])
+    found = overlaps(table, split, ["batch"])
+    assert found["gene"] == {"train and validation": 0, "train and test": 1, "validation and test": 0}
+    assert found["batch"] == {"train and validation": 0, "train and test": 1, "validation and test": 0}
+    assert "batch" not in overlaps(table, split)
 
 
 def test_samples_may_be_their_own_groups():

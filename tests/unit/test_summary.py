@@ -32,6 +32,8 @@ def study(
     shared=None,
     deletion=-0.1,
     remarks=(),
+    excluded=None,
+    apart=None,
     **facts,
 ):
     drivers = pd.DataFrame({"feature": list("abc"), "target": "y"})
@@ -69,6 +71,8 @@ def study(
         recovery=None,
         checks={"one": checks(gaps, deletion), "two": checks(None, -0.2)},
         remarks={"one": [], "two": remarks},
+        excluded=excluded or {},
+        apart=apart or {},
     )
 
 
@@ -85,6 +89,12 @@ def test_the_lines_say_what_was_read_kept_measured_and_found():
         "  overlap    networks and linear share 3 positive of 5 (chance 0.043) and 1 negative of 4 (chance 1.5)",
         "  look at    results/mine/top_drivers.csv, drivers.csv, overlap.csv, audit.tsv, figures/",
     ]
+
+
+def test_what_the_split_left_out_has_a_line():
+    assert summary_lines(study(excluded={"gene": 10, "site": 2}))[1] == (
+        "  left out   12 samples whose gene (10) or site (2) also stands in validation or test (split.apart)"
+    )
 
 
 def test_the_row_names_what_validation_and_the_consensus_choose():
@@ -134,6 +144,12 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
         (
             {"shared": {"train and test": 7}},
             ["groups stand in two roles (7 in train and test): test metrics may flatter"],
+        ),
+        (
+            {"apart": {"gene": {"train and test": 3, "validation and test": 1}, "site": {}}},
+            [
+                "values of gene stand in two roles (3 in train and test, 1 in validation and test): test metrics may flatter"
+            ],
         ),
         ({"checkpoint": "w.pt"}, ["the weights of one were imported, and may have seen the test role"]),
         # Of a divergence, less is better.

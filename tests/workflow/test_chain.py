@@ -100,9 +100,11 @@ class TestContract:
         with self.dataset(base, study) as dataset:
             assert split["sample"].tolist() == dataset.samples["id"].tolist()
         facts = read_json(base / "split.json")
-        assert {role: part["samples"] for role, part in facts["roles"].items()} == split[
-            "role"
-        ].value_counts().to_dict()
+        counts = {role: part["samples"] for role, part in facts["roles"].items()}
+        assert counts == split["role"].value_counts().drop("excluded", errors="ignore").to_dict()
+        audit = read_table(base / "split_audit.tsv", ("step", "rule", "samples_before", "samples_after", "note"))
+        assert dict(audit.loc[audit["step"] == "role", ["rule", "samples_after"]].to_numpy()) == counts
+        assert audit["samples_before"].iloc[-1] == len(split) - sum(facts["excluded"].values())
         if facts["mode"] == "hash":
             assert split.groupby("group")["role"].nunique().max() == 1
         rest = split[split["role"] != "test"]

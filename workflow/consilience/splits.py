@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,51 @@ import pandas as pd
 from consilience.errors import ConsilienceError
 
 ROLES = ("train", "validation", "test")
+# The role, in split.tsv, of what is left out so that no two roles share a value of split.apart.
+EXCLUDED = "excluded"
 SALTS_TRIED = 1000
+
+
+@dataclass(frozen=True)
+class Division:
+    """A split by a `mode` that is no longer auto.
+
+    `table` (samples, columns sample, group, role) is split.tsv. `excluded` counts what was left out by column of
+    split.apart and the role it would have had, {column: {"train": n, "validation": n}}; empty where official roles
+    keep their rows. A sample that shares values of several columns counts for the first of them.
+    """
+
+    mode: str
+    table: pd.DataFrame
+    excluded: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class _Grouping:
+    """The names that samples have in a column: a row of `rows` (a sample) and `codes` (a name) for each."""
+
+    column: str
+    rows: np.ndarray
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, samples: pd.DataFrame, column: str) -> _Grouping:
+        names = samples[column].map(names_of).reset_index(drop=True).explode().dropna()
+        return cls(column, names.index.to_numpy(), pd.factorize(names)[0])
+
+    def sharing(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Say which of `some` samples share a name with one of the `others`; all bool (samples,)."""
+        held = np.zeros(self.codes.max(initial=-1) + 1, dtype=bool)
+        held[self.codes[others[self.rows]]] = True
+        found = np.zeros(len(some), dtype=bool)
+        found[self.rows[held[self.codes]]] = True
+        return found & some
+
+
+def names_of(value: Any) -> list[str]:
+    """Return the names that a value holds, separated by commas, semicolons or tabs; none where it is blank."""
+    text = "" if pd.isna(value) else str(value)
+    return [name.strip() for name in re.split(r"[,;\t]", text) if name.strip()]
 
 
 def connected_groups(values: pd.Series) -> np.ndarray:
@@ -34,8 +79,7 @@ def connected_groups(values: pd.Series) -> np.ndarray:
 
     firsts = []
     for sample, value in values.items():
-        text = "" if pd.isna(value) else str(value)
-        names = [name.strip() for name in re.split(r"[,;\t]", text) if name.strip()]
+        names = names_of(value)
         if not names:
             raise ConsilienceError(
                 f"sample {sample}: the group column {values.name!r} is empty; every sample needs a group"
@@ -54,22 +98,48 @@ def position(group: str, salt: str) -> float:
 
 
 def assign(samples: pd.DataFrame, settings: Mapping[str, Any], labels: np.ndarray | None = None) -> pd.DataFrame:
-    """Return the split (samples, columns sample, group, role) that `settings` describe.
+    """Return the split (samples, columns sample, group, role) that `settings` describe; see `divide`."""
+    return divide(samples, settings, labels).table
 
-    `labels` (samples,) are classes; every role must hold each of them. Raises ConsilienceError for a group column or
-    official role that is absent or unknown, and for a role that comes out empty or lacks a class.
+
+def divide(samples: pd.DataFrame, settings: Mapping[str, Any], labels: np.ndarray | None = None) -> Division:
+    """Divide samples into roles as `settings`, the study's split section, describe.
+
+    `labels` (samples,) are classes; every role must hold each of them, after what `apart` leaves out. Raises
+    ConsilienceError for a column or official role that is absent or unknown, and for a role that comes out empty or
+    lacks a class.
     """
-    column = settings["group"]
-    if column not in samples:
-        raise ConsilienceError(
-            f"split.group: no sample column {column!r}; the dataset has {', '.join(samples.columns)}"
-        )
-    groups = connected_groups(samples.set_index("id", drop=False)[column])
-    official = _official(samples, settings["mode"])
-    roles = _roles(groups, official, settings, settings["salt"])
-    if not _complete(roles, labels):
-        raise ConsilienceError(_refusal(groups, official, settings, roles, labels))
-    return pd.DataFrame({"sample": samples["id"].to_numpy(), "group": groups, "role": roles})
+    apart = list(settings.get("apart", ()))
+    for key, column in (("group", settings["group"]), *(("apart", column) for column in apart)):
+        if column not in samples:
+            raise ConsilienceError(
+                f"split.{key}: no sample column {column!r}; the dataset has {', '.join(samples.columns)}"
+            )
+    groups = connected_groups(samples.set_index("id", drop=False)[settings["group"]])
+    mode = _mode(samples, settings["mode"])
+    official = _official(samples, mode)
+    groupings = [_Grouping.of(samples, column) for column in apart] if mode == "hash" else []
+
+    def drawn(salt: str) -> tuple[np.ndarray, np.ndarray]:
+        roles = _roles(groups, official, settings, salt)
+        return roles, _reasons(roles, groupings)
+
+    roles, reasons = drawn(settings["salt"])
+    kept = _kept(roles, reasons)
+    if not _complete(kept, labels):
+        raise ConsilienceError(_refusal(groups, drawn, settings, labels))
+    excluded = {
+        grouping.column: {role: int(((reasons == grouping.column) & (roles == role)).sum()) for role in ROLES[:2]}
+        for grouping in groupings
+    }
+    return Division(mode, pd.DataFrame({"sample": samples["id"].to_numpy(), "group": groups, "role": kept}), excluded)
+
+
+def _mode(samples: pd.DataFrame, mode: str) -> str:
+    """Return the mode, and for auto the one that the samples allow: official where some have the official role test."""
+    if mode != "auto":
+        return mode
+    return "official" if "official_role" in samples and (samples["official_role"] == "test").any() else "hash"
 
 
 def _official(samples: pd.DataFrame, mode: str) -> np.ndarray:
@@ -102,45 +172,69 @@ def _roles(groups: np.ndarray, official: np.ndarray, settings: Mapping[str, Any]
     return np.where(official == "", hashed[inverse], official).astype(object)
 
 
+def _reasons(roles: np.ndarray, groupings: Sequence[_Grouping]) -> np.ndarray:
+    """Return the column for which each sample is left out (samples,), "" where it stays.
+
+    Test samples stay. Validation goes first, so that no training sample goes for the sake of one that is left out.
+    """
+    reasons = np.full(len(roles), "", dtype=object)
+    for role, above in (("validation", ("test",)), ("train", ("validation", "test"))):
+        held = np.isin(roles.astype(str), above) & (reasons == "")
+        for grouping in groupings:
+            reasons[grouping.sharing((roles == role) & (reasons == ""), held)] = grouping.column
+    return reasons
+
+
+def _kept(roles: np.ndarray, reasons: np.ndarray) -> np.ndarray:
+    return np.where(reasons == "", roles, EXCLUDED).astype(object)
+
+
 def _complete(roles: np.ndarray, labels: np.ndarray | None) -> bool:
     classes = np.zeros(len(roles), dtype=int) if labels is None else labels
     return all(set(classes[roles == role]) == set(classes) for role in ROLES)
 
 
 def _refusal(
-    groups: np.ndarray, official: np.ndarray, settings: Mapping[str, Any], roles: np.ndarray, labels: np.ndarray | None
+    groups: np.ndarray,
+    drawn: Callable[[str], tuple[np.ndarray, np.ndarray]],
+    settings: Mapping[str, Any],
+    labels: np.ndarray | None,
 ) -> str:
-    """Say what is missing, and offer the first salt that works; it is chosen on counts alone."""
+    """Say what is missing, and offer the first salt that works; it is chosen on counts alone.
+
+    `drawn` gives the roles of a salt, and why samples are left out of them.
+    """
     salt = settings["salt"]
     if len(set(groups)) < len(ROLES):
         return f"split: {len(set(groups))} groups of {settings['group']} cannot fill {len(ROLES)} roles"
     tried = (f"{salt}-{number}" for number in range(1, SALTS_TRIED + 1))
-    works = next((other for other in tried if _complete(_roles(groups, official, settings, other), labels)), None)
+    works = next((other for other in tried if _complete(_kept(*drawn(other)), labels)), None)
+    roles = _kept(*drawn(salt))
     counts = ", ".join(
         f"{role} {np.count_nonzero(roles == role)} samples in {len(set(groups[roles == role]))} groups"
-        for role in ROLES
+        for role in (*ROLES, *([EXCLUDED] if (roles == EXCLUDED).any() else []))
     )
     lacking = "is empty" if labels is None else "is empty or lacks a class"
-    offer = (
-        f"split.salt: {works} works"
-        if works
-        else f"none of {SALTS_TRIED} other salts works; change the shares or the group"
-    )
+    remedies = "the shares, the group or apart" if settings.get("apart") else "the shares or the group"
+    offer = f"split.salt: {works} works" if works else f"none of {SALTS_TRIED} other salts works; change {remedies}"
     return f"split: a role {lacking} with salt {salt!r}: {counts}; {offer}"
 
 
-def overlaps(samples: pd.DataFrame, split: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Count, for every grouping column, the groups that two roles share.
+def overlaps(samples: pd.DataFrame, split: pd.DataFrame, apart: Collection[str] = ()) -> dict[str, dict[str, int]]:
+    """Count, for every grouping column, the names that two roles share; a value may hold several, and a blank none.
 
-    Columns count as groupings where they are text, repeat, and name at least two groups. Hashed roles share no group
-    of the split's own column; other groupings and official roles may overlap, which is reported, not refused.
+    Columns count as groupings where they are text, repeat, and name at least two groups, or are among `apart`. Hashed
+    roles share no group of the split's own column, and none of `apart`; other groupings and official roles may
+    overlap, which is reported, not refused.
     """
     found: dict[str, dict[str, int]] = {}
     for column in ["group", *samples.columns]:
         values = split["group"] if column == "group" else samples[column]
-        if values.dtype.kind in "biuf" or column == "official_role" or not 1 < values.nunique() < len(values):
+        plain = values.dtype.kind in "biuf" or column == "official_role" or not 1 < values.nunique() < len(values)
+        if plain and column not in apart:
             continue
-        members = {role: set(values[(split["role"] == role).to_numpy()]) for role in ROLES}
+        names = values.map(names_of).set_axis(split["role"]).explode().dropna()
+        members = {role: set(names[names.index == role]) for role in ROLES}
         pairs = (("train", "validation"), ("train", "test"), ("validation", "test"))
         found[column] = {f"{one} and {two}": len(members[one] & members[two]) for one, two in pairs}
     return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class StudyResults:
     By model: `validation` is the mean of the members' best validation losses (infinite for imported weights), `checks`
     the table of faithfulness, `remarks` what attribution says of the network. `method` is the one whose lists form the
     consensus. `shared` counts the split's own groups that stand in two roles. `own_notes` are those of the slice.
+    `excluded` counts the rows that the split left out by column of split.apart, and `apart` the values of each that
+    stand in two roles all the same.
     """
 
     base: Path
@@ -48,6 +50,8 @@ class StudyResults:
     checks: dict[str, pd.DataFrame]
     remarks: dict[str, list[str]]
     own_notes: Sequence[str] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    apart: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -69,7 +73,7 @@ class StudyResults:
             linear=read_json(base / "linear" / "metrics.json"),
             validation={model: best_loss(base / "models" / model / "history.tsv") for model in models},
             samples={role: split["roles"][role]["samples"] for role in ROLES},
-            shared={roles: count for roles, count in split["shared"].get("group", {}).items() if count},
+            shared=_positive(split["shared"].get("group", {})),
             audit=read_table(base / "audit.tsv"),
             drivers=read_table(base / "drivers.csv"),
             top=read_table(base / "top_drivers.csv"),
@@ -78,6 +82,8 @@ class StudyResults:
             checks={model: read_table(base / "faithfulness" / f"{model}.tsv", CHECK_COLUMNS) for model in models},
             remarks={model: read(base / "attributions" / model / f"{method}.h5").remarks for model in models},
             own_notes=[line for path in notes for line in Path(path).read_text(encoding="utf-8").splitlines()],
+            excluded=_positive(split["excluded"]),
+            apart={column: _positive(split["shared"][column]) for column in split["apart"]},
         )
 
     @property
@@ -152,6 +158,7 @@ def summary_lines(study: StudyResults) -> list[str]:
     lines = [
         f"{study.base.name}: {', '.join(study.targets)}; {sum(study.samples.values())} samples ({roles}) of "
         f"{study.audit['samples_before'].iloc[0]} read, {study.drivers['feature'].nunique()} features",
+        *excluded_lines(study),
         *metric_lines(study),
         *note_lines(study),
     ]
@@ -163,6 +170,15 @@ def summary_lines(study: StudyResults) -> list[str]:
     if found:
         lines.append(f"  recovery   average precision of the planted drivers: {found}")
     return [*lines, f"  look at    {study.base}/top_drivers.csv, drivers.csv, overlap.csv, audit.tsv, figures/"]
+
+
+def excluded_lines(study: StudyResults) -> list[str]:
+    """Return how many rows the split left out, and for which columns; no line where it left out none."""
+    if not study.excluded:
+        return []
+    columns = " or ".join(f"{column} ({count})" for column, count in study.excluded.items())
+    count = sum(study.excluded.values())
+    return [f"  left out   {count} samples whose {columns} also stands in validation or test (split.apart)"]
 
 
 def metric_lines(study: StudyResults) -> list[str]:
@@ -190,9 +206,11 @@ def note_lines(study: StudyResults) -> list[str]:
         notes.append(f"{chosen} does not predict clearly better than {study.linear_kind}")
     if test["groups"] < FEW_GROUPS:
         notes.append(f"the test role has {test['groups']} groups: its intervals are rough")
-    if study.shared:
-        counts = ", ".join(f"{count} in {roles}" for roles, count in study.shared.items())
-        notes.append(f"groups stand in two roles ({counts}): test metrics may flatter")
+    values = {f"values of {column}": shared for column, shared in study.apart.items()}
+    for what, shared in {"groups": study.shared, **values}.items():
+        if shared:
+            counts = ", ".join(f"{count} in {roles}" for roles, count in shared.items())
+            notes.append(f"{what} stand in two roles ({counts}): test metrics may flatter")
     if linear.get("training", {}).get("at_edge"):
         notes.append(f"{study.linear_kind} took a penalty at the edge of its grid")
     for model, metrics in study.networks.items():
@@ -243,3 +261,7 @@ def recovered(study: StudyResults) -> dict[str, float]:
     chosen = study.recovery[(study.recovery["effect"] == "all") & study.recovery["scope"].isin(["consensus", "linear"])]
     names = chosen["method"].where(chosen["scope"] == "consensus", chosen["name"])
     return chosen["average_precision"].groupby(names, sort=False).mean().to_dict()
+
+
+def _positive(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}

@@ -17,6 +17,7 @@ STUDY_FILES = (
     "audit.tsv",
     "split.tsv",
     "split.json",
+    "split_audit.tsv",
     "linear/coefficients.tsv",
     "linear/predictions.tsv",
     "linear/metrics.json",

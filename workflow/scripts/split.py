@@ -1,35 +1,58 @@
 """Divides the samples of a dataset into roles by whole groups.
 
-Overlaps of other groupings between the roles are reported beside the split.
+Overlaps of other groupings between the roles are reported beside the split; an audit tells what was left out.
 """
 
 from typing import Any
 
 import pandas as pd
 
+from consilience.audit import Audit
 from consilience.dataset import Dataset
 from consilience.files import write_json, write_table
 from consilience.jobs import job
-from consilience.splits import ROLES, assign, overlaps
+from consilience.splits import ROLES, Division, divide, overlaps
 
 
-def facts(samples: pd.DataFrame, split: pd.DataFrame, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the counts of every role and the groups that roles share."""
+def facts(samples: pd.DataFrame, division: Division, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of every role, of what was left out by column, and of the groups that roles share."""
+    split = division.table
     roles = {
         role: {"samples": int(chosen.sum()), "groups": int(split.loc[chosen, "group"].nunique())}
         for role in ROLES
         for chosen in [split["role"] == role]
     }
-    return {"mode": settings["mode"], "group": settings["group"], "roles": roles, "shared": overlaps(samples, split)}
+    return {
+        "mode": division.mode,
+        "group": settings["group"],
+        "apart": settings["apart"],
+        "roles": roles,
+        "excluded": {column: sum(counts.values()) for column, counts in division.excluded.items()},
+        "shared": overlaps(samples, split, settings["apart"]),
+    }
+
+
+def audit_of(source: str, features: int, division: Division, summary: dict[str, Any]) -> pd.DataFrame:
+    """Return the audit of a split: what each column of split.apart left out, and the samples of every role."""
+    audit = Audit(len(division.table), features, source, f"mode {summary['mode']}, group {summary['group']}")
+    for column, counts in division.excluded.items():
+        if any(counts.values()):
+            note = f"{counts['train']} train and {counts['validation']} validation rows left out"
+            audit.step("apart", f"no {column} in two roles", audit.samples - sum(counts.values()), note=note)
+    for role, count in summary["roles"].items():
+        audit.detail("role", role, count["samples"], audit.samples, f"{count['groups']} groups")
+    return audit.frame()
 
 
 if "snakemake" in globals():
     with job(snakemake) as log:
-        settings = snakemake.params.settings
+        settings, output = snakemake.params.settings, snakemake.output
         with Dataset.open(snakemake.input.dataset) as dataset:
-            samples = dataset.samples
-            split = assign(samples, settings, None if dataset.task == "regression" else dataset.labels)
-        write_table(snakemake.output.split, split)
-        summary = facts(samples, split, settings)
-        write_json(snakemake.output.facts, summary)
-        log.info("%s", ", ".join(f"{role} {count['samples']} samples" for role, count in summary["roles"].items()))
+            samples, features = dataset.samples, len(dataset.features)
+            division = divide(samples, settings, None if dataset.task == "regression" else dataset.labels)
+        write_table(output.split, division.table)
+        summary = facts(samples, division, settings)
+        write_json(output.facts, summary)
+        write_table(output.audit, audit_of("dataset.h5", features, division, summary))
+        counts = [f"{role} {count['samples']} samples" for role, count in summary["roles"].items()]
+        log.info("%s, %d left out", ", ".join(counts), sum(summary["excluded"].values()))
