@@ -54,6 +54,18 @@ def class_peer(labels, probabilities):
         "average_precision": peer.average_precision_score(membership, scores, average="macro"),
         "matthews_corrcoef": peer.matthews_corrcoef(labels, called),
         "log_loss": peer.log_loss(labels, probabilities, labels=range(classes)),
+        **(two_class_peer(labels, called) if two else {}),
+    }
+
+
+def two_class_peer(labels, called):
+    """The scores of two classes; NaN where scikit-learn would warn that it divides by zero."""
+    options = {"zero_division": np.nan}
+    return {
+        "f1": peer.f1_score(labels, called, **options),
+        "precision": peer.precision_score(labels, called, **options),
+        "recall": peer.recall_score(labels, called, **options),
+        "specificity": peer.recall_score(labels, called, pos_label=0, **options),
     }
 
 
@@ -79,14 +91,10 @@ def test_class_values_are_those_of_scikit_learn(classes):
     )
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-def test_intervals_are_percentiles_of_the_libraries_values_on_the_resampled_rows(task):
-    if task == "regression":
-        target, prediction, groups = regression_case(5)
-        compute, classes = regression_peer, []
-    else:
-        target, prediction, groups = class_case(5, 3)
-        compute, classes = class_peer, names(3)
+@pytest.mark.parametrize(("task", "count"), [("regression", 0), ("classification", 3), ("classification", 2)])
+def test_intervals_are_percentiles_of_the_libraries_values_on_the_resampled_rows(task, count):
+    target, prediction, groups = class_case(5, count) if count else regression_case(5)
+    compute, classes = class_peer if count else regression_peer, names(count)
     result = metrics.evaluate(task, target, prediction, np.ones(len(target)), groups, classes, 60, seed=4)
     found, codes = np.unique(groups, return_inverse=True)
     (counts,) = metrics.draws(len(found), len(target), 60, 4)
@@ -98,7 +106,8 @@ def test_intervals_are_percentiles_of_the_libraries_values_on_the_resampled_rows
     widened = 100 * scipy.stats.norm.cdf(
         -np.sqrt(len(found) / (len(found) - 1)) * scipy.stats.t.ppf(0.975, len(found) - 1)
     )
-    for name in metrics.METRICS[task]:
+    assert set(result) == {*metrics.METRICS[task], *(metrics.TWO_CLASSES if count == 2 else ())}
+    for name in result:
         low, high = np.percentile([value[name] for value in values], [widened, 100 - widened])
         assert (result[name]["low"], result[name]["high"]) == pytest.approx((low, high), rel=1e-11, abs=1e-11), name
         assert low < result[name]["value"] < high
@@ -164,6 +173,48 @@ def test_what_is_undefined_is_none():
     assert one["roc_auc"]["value"] is one["average_precision"]["value"] is one["matthews_corrcoef"]["value"] is None
     prior = metrics.evaluate("classification", labels, np.tile([0.7, 0.3], (150, 1)), np.ones(150), groups, names(2))
     assert prior["matthews_corrcoef"]["value"] is None and prior["roc_auc"]["value"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("labels", "called", "undefined"),
+    [
+        ([0, 1, 1, 0], [0, 0, 0, 0], {"precision"}),
+        ([0, 0, 0, 0], [0, 1, 0, 1], {"recall"}),
+        ([0, 0, 0, 0], [0, 0, 0, 0], {"f1", "precision", "recall"}),
+        ([1, 1, 1, 1], [0, 1, 0, 1], {"specificity"}),
+        ([1, 0, 1, 0], [0, 1, 0, 1], set()),
+    ],
+)
+def test_scores_of_two_classes_are_undefined_where_scikit_learn_divides_by_zero(labels, called, undefined):
+    expected = two_class_peer(labels, called)
+    assert {name for name, value in expected.items() if np.isnan(value)} == undefined
+    probabilities = np.eye(2)[called] * 0.8 + 0.1
+    result = metrics.evaluate("classification", np.array(labels), probabilities, np.ones(4), range(4), names(2), 30)
+    for name, value in expected.items():
+        assert result[name]["value"] == (None if name in undefined else pytest.approx(value))
+    assert all(result[name] == {"value": None, "low": None, "high": None} for name in undefined)
+
+
+def test_resamples_without_positives_do_not_count_for_the_interval_of_recall():
+    """All positives lie in one group of four, which three resamples in ten lack."""
+    labels, called = (
+        np.r_[np.ones(6, int), np.zeros(18, int)],
+        np.r_[1, 0, 1, 1, 0, 1, np.arange(18) % 5 == 0].astype(int),
+    )
+    groups = np.repeat(np.arange(4), 6)
+    result = metrics.evaluate("classification", labels, np.eye(2)[called], np.ones(24), groups, names(2), 200, seed=1)
+    (counts,) = metrics.draws(4, 24, 200, 1)
+    assert 30 < (counts[0] == 0).sum() < 100
+    assert result["recall"] == pytest.approx({"value": 4 / 6, "low": 4 / 6, "high": 4 / 6})
+    assert result["precision"]["low"] == 0
+
+
+def test_other_tasks_and_more_classes_have_no_scores_of_a_second_class():
+    labels, probabilities, groups = class_case(2, 3)
+    found = metrics.evaluate("classification", labels, probabilities, np.ones(150), groups, names(3), 0)
+    fractions, two = np.eye(2)[labels % 2], probabilities[:, :2] / probabilities[:, :2].sum(axis=1, keepdims=True)
+    votes = metrics.evaluate("votes", fractions, two, np.ones(150), groups, names(2), 0)
+    assert not {*found, *votes} & set(metrics.TWO_CLASSES)
 
 
 def test_an_interval_needs_three_groups_and_resamples_in_which_the_metric_is_defined():

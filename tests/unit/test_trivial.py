@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from consilience.errors import ConsilienceError
-from consilience.metrics import METRICS, trivial_metrics, trivial_predictions
+from consilience.metrics import METRICS, TWO_CLASSES, trivial_metrics, trivial_predictions
 
 TRAIN, TEST = np.arange(0, 70), np.arange(70, 100)
 
@@ -101,6 +101,16 @@ def test_metrics_are_those_of_the_test_rows_alone():
     assert set(result["mean"]) == set(METRICS["regression"])
     assert result["mean"]["mean_squared_error"] == pytest.approx(np.mean((target[TEST] - target[TRAIN].mean()) ** 2))
     assert result["mean"]["pearson"] is None
+
+
+def test_two_classes_have_the_scores_of_the_second():
+    """The prior calls all test samples of the class that training has more of: here the second."""
+    samples, _ = table()
+    labels = (np.arange(100) % 3 > 0).astype(int)
+    result = trivial_metrics("classification", samples, labels, np.ones(100), TRAIN, TEST, ["no", "yes"])["class_prior"]
+    assert set(result) == {*METRICS["classification"], *TWO_CLASSES}
+    assert (result["recall"], result["specificity"]) == (1, 0)
+    assert result["precision"] == pytest.approx(labels[TEST].mean())
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, "deep"])

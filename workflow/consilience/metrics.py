@@ -32,6 +32,8 @@ METRICS = {
     ),
     "votes": ("kl_divergence", "accuracy", "f1_macro", "roc_auc"),
 }
+# What a classification of two classes has besides: scores of the second, and `specificity`, the recall of the first.
+TWO_CLASSES = ("f1", "precision", "recall", "specificity")
 LEAST_GROUPS = 3
 LEVEL = 95.0
 BLOCK_ELEMENTS = 2**21
@@ -75,12 +77,14 @@ def evaluate(
     (samples, classes) probabilities. votes: target and prediction (samples, classes) fractions; all metrics but
     `kl_divergence` take the class with most votes as the target. `weight` (samples,) enters `kl_divergence` alone,
     the mean over samples of Σ t log(t/p); every other metric counts each sample once. With more than two classes,
-    `roc_auc` is the macro mean of one against the rest, as is `average_precision`; with two, of the second class.
+    `roc_auc` is the macro mean of one against the rest, as is `average_precision`; with two, of the second class. A
+    classification of two classes has those of `TWO_CLASSES` too.
 
     A metric that is not defined is None: a correlation of constants, `r2` of a constant target, a ranking without both
-    classes, `matthews_corrcoef` without two classes on both sides. low and high are the percentile bootstrap's 95 %
-    interval: `bootstrap` resamples of as many groups, whole, drawn with replacement (Davison & Hinkley 1997, section
-    3.8), over those resamples in which the metric is defined. The percentiles are widened for few groups
+    classes, `matthews_corrcoef` without two classes on both sides, `precision` where none is called positive, `recall`
+    where none is, `f1` where neither, `specificity` without negatives. low and high are the percentile bootstrap's
+    95 % interval: `bootstrap` resamples of as many groups, whole, drawn with replacement (Davison & Hinkley 1997,
+    section 3.8), over those resamples in which the metric is defined. The percentiles are widened for few groups
     (`percentiles`). They are None with fewer than three groups, where half of the resamples or more leave the metric
     undefined, and for `bootstrap=0`.
     """
@@ -96,12 +100,12 @@ def evaluate(
     else:
         metrics = _votes(target, prediction, weight)
     point = metrics(_Resamples(np.ones((len(names), 1)), sizes))
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in METRICS[task]}
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in point}
     if len(names) >= LEAST_GROUPS:
         for counts in draws(len(names), len(target), bootstrap, seed):
             for name, values in metrics(_Resamples(counts, sizes)).items():
                 drawn[name].append(values)
-    return {name: interval(point[name][0], drawn[name], len(names)) for name in METRICS[task]}
+    return {name: interval(values[0], drawn[name], len(names)) for name, values in point.items()}
 
 
 def _check(task: str, target: np.ndarray, prediction: np.ndarray, groups: Sequence[str], classes: int) -> None:
@@ -232,12 +236,16 @@ def _confusion(labels: np.ndarray, probabilities: np.ndarray, resamples: _Resamp
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = (total**2 - (true**2).sum(axis=0)) * (total**2 - (called**2).sum(axis=0))
         correlation = (right.sum(axis=0) * total - (true * called).sum(axis=0)) / np.sqrt(spread)
-        return {
+        metrics = {
             "accuracy": right.sum(axis=0) / total,
             "balanced_accuracy": np.nanmean(right / true, axis=0),
             "f1_macro": np.nanmean(2 * right / (true + called), axis=0),
             "matthews_corrcoef": correlation,
         }
+        if classes == 2:
+            shares = (2 * right[1] / (true + called)[1], right[1] / called[1], right[1] / true[1], right[0] / true[0])
+            metrics |= dict(zip(TWO_CLASSES, shares, strict=True))
+        return metrics
 
 
 def trivial_metrics(
