@@ -137,7 +137,7 @@ def test_the_default_recipe_is_the_design_s():
     assert resolve({}) == {
         "recipe": "sgd", "seeds": 4, "epochs": 100, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.01,
         "momentum": 0.9, "weight_decay": 0.01, "first_layer_scale": 0.1, "clip": 1.0, "patience": 15,
-        "stack": "auto", "maximum_samples": 20000,
+        "stack": "auto", "maximum_samples": 20000, "class_weights": "none",
     }  # fmt: skip
 
 
@@ -156,6 +156,7 @@ def test_the_earlier_recipe_is_available_by_name_and_explicit_keys_win():
         ({"recipe": "adma"}, "training.recipe: 'adma' is not one of sgd, adam, adamw; nearest: adam"),
         ({"learning_rat": 1}, "training.learning_rat: unknown key; nearest: learning_rate"),
         ({"optimizer": "lion"}, "training.optimizer: 'lion' is not one of sgd, adam, adamw"),
+        ({"class_weights": "balance"}, "'balance' is not one of none, balanced; nearest: balanced"),
         ({"stack": "sometimes"}, "training.stack: 'sometimes' is not one of auto, always, never"),
     ],
 )

@@ -72,14 +72,22 @@ class TrainingData:
         maximum_samples: int,
         seed: int,
         device: torch.device,
+        class_weights: str = "none",
     ) -> TrainingData:
-        """Fit the scalings on all training rows, and read what is trained and validated on."""
+        """Fit the scalings on all training rows, and read what is trained and validated on.
+
+        `class_weights` is none or balanced: rows of both roles weigh n / (classes × rows of their class) besides their
+        own weight, counted on the training rows that are used, as scikit-learn's `balanced` does. Raises
+        ConsilienceError for balanced where samples have no single class, or none of the training rows has one that
+        validation has.
+        """
         scalings = {branch: fit(dataset, branch, roles["train"]) for branch in dataset.branches}
         center, scale = _target_scaling(dataset, roles["train"])
         rows = {role: _sample(roles[role], maximum_samples, seed, role) for role in ("train", "validation")}
         for role, used in rows.items():
             if len(used) < len(roles[role]):
                 LOG.info("a seeded sample of %d of the %d %s rows", len(used), len(roles[role]), role)
+        weights = _balanced(dataset, rows) if class_weights == "balanced" else None
         return cls(
             scalings=scalings,
             center=center,
@@ -88,7 +96,7 @@ class TrainingData:
             available={role: len(roles[role]) for role in rows},
             groups={role: split["group"].to_numpy()[used] for role, used in rows.items()},
             samples={role: _samples(dataset, scalings, used, device) for role, used in rows.items()},
-            labels={role: _labels(dataset, used, center, scale, device) for role, used in rows.items()},
+            labels={role: _labels(dataset, used, center, scale, weights, device) for role, used in rows.items()},
         )
 
     def job(self, member: Member, seed: int) -> Job:
@@ -129,13 +137,42 @@ def _samples(dataset: Dataset, scalings: dict[str, Scaling], rows: np.ndarray, d
     )
 
 
-def _labels(dataset: Dataset, rows: np.ndarray, center: float, scale: float, device: torch.device) -> Labels:
-    """Return the labels of `rows`; weights are divided by their mean, and left out where all are the same."""
+def _balanced(dataset: Dataset, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the weight of every class (classes,) by its rows in the training role; NaN where it has none."""
+    if dataset.task != "classification":
+        raise ConsilienceError(
+            f"training.class_weights: balanced needs a classification, but {dataset.target_name} is a target of task "
+            f"{dataset.task}; use none"
+        )
+    counts = np.bincount(dataset.target[rows["train"]], minlength=len(dataset.classes))
+    lacking = sorted(set(dataset.target[rows["validation"]]) - set(np.flatnonzero(counts)))
+    if lacking:
+        raise ConsilienceError(
+            f"training.class_weights: balanced, but none of the {len(rows['train'])} training rows that are used is of "
+            f"the class {dataset.classes[lacking[0]]}, as validation is; use none, or raise training.maximum_samples"
+        )
+    present = np.where(counts > 0, counts, np.nan)
+    return len(rows["train"]) / (np.count_nonzero(counts) * present)
+
+
+def _labels(
+    dataset: Dataset,
+    rows: np.ndarray,
+    center: float,
+    scale: float,
+    class_weights: np.ndarray | None,
+    device: torch.device,
+) -> Labels:
+    """Return the labels of `rows`; weights are divided by their mean, and left out where all are the same.
+
+    So the loss over a whole role is that of torch's CrossEntropyLoss with `weight`, where samples have none of their
+    own; over a batch, torch divides by the batch's own weights, and here every row counts alike in all batches.
+    """
     target = dataset.target[rows]
     if dataset.task == "regression":
         target = (target - center) / scale
     kind = torch.int64 if dataset.task == "classification" else torch.float32
-    weight = dataset.weight[rows]
+    weight = dataset.weight[rows] if class_weights is None else dataset.weight[rows] * class_weights[target]
     uniform = bool((weight == weight[0]).all())
     return Labels(
         torch.as_tensor(target).to(device, kind),

@@ -14,9 +14,10 @@ from consilience.errors import ConsilienceError, nearest
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 STACKING = ("auto", "always", "never")
+CLASS_WEIGHTS = ("none", "balanced")
 
 # What no recipe decides.
-COMMON: dict[str, Any] = {"seeds": 4, "maximum_samples": 20000, "stack": "auto"}
+COMMON: dict[str, Any] = {"seeds": 4, "maximum_samples": 20000, "stack": "auto", "class_weights": "none"}
 
 RECIPES: dict[str, dict[str, Any]] = {
     "sgd": {
@@ -62,7 +63,7 @@ def resolve(training: Mapping[str, Any]) -> dict[str, Any]:
     """Fill what `training` leaves out from its recipe (`sgd` where it names none); explicit keys win.
 
     `momentum` is SGD's, and Adam's first decay rate. `clip` is the largest norm of a member's gradient, None for no
-    limit. Raises ConsilienceError for an unknown key, recipe, optimizer or `stack`.
+    limit. Raises ConsilienceError for an unknown key, recipe, optimizer, `stack` or `class_weights`.
     """
     name = training.get("recipe", "sgd")
     _one_of("recipe", name, RECIPES)
@@ -74,6 +75,7 @@ def resolve(training: Mapping[str, Any]) -> dict[str, Any]:
     resolved = {"recipe": name, **COMMON, **RECIPES[name], **training}
     _one_of("optimizer", resolved["optimizer"], OPTIMIZERS)
     _one_of("stack", resolved["stack"], STACKING)
+    _one_of("class_weights", resolved["class_weights"], CLASS_WEIGHTS)
     return resolved
 
 

@@ -70,8 +70,8 @@ def train_model(
 
     `split` has `sample, group, role` in the order of the dataset. `training` may leave keys to its recipe. `device` is
     cpu, cuda, or auto (cuda where there is one). `members` default to one a seed, on all rows, with real labels.
-    Raises ConsilienceError for roles without samples, a constant target, losses that are not finite, an absent device,
-    and weights that do not fit.
+    Raises ConsilienceError for roles without samples, a constant target, class weights where there are no classes,
+    losses that are not finite, an absent device, and weights that do not fit.
     """
     recipe, place = resolve(training), choose_device(device)
     roles = rows_by_role(dataset, split)
@@ -87,7 +87,7 @@ def train_model(
         )
     else:
         members = enumerate_members(recipe["seeds"]) if members is None else list(members)
-        data = TrainingData.read(dataset, split, roles, recipe["maximum_samples"], seed, place)
+        data = TrainingData.read(dataset, split, roles, recipe["maximum_samples"], seed, place, recipe["class_weights"])
         ensemble, history, found = _train(dataset, data, build, own, recipe, model, seed, members, progress)
         facts = _facts(data, recipe, place) | found
     predicted = predict_rows(ensemble, ensemble.network(build).to(place), dataset, roles["test"])
