@@ -86,6 +86,9 @@ def _lines(error: jsonschema.ValidationError, schema: dict[str, Any]) -> Iterato
     elif error.validator == "required":
         missing = (name for name in error.validator_value if name not in value)
         yield from (f"{prefix}{name}: missing; it has no default" for name in missing)
+    elif error.validator == "oneOf":
+        choices = (" and ".join(part["required"]) for part in error.validator_value)
+        yield f"{key}: expected either {' or '.join(choices)}; it has {', '.join(value)}"
     elif _of_name(error):
         yield f"{key}: {value!r} cannot be a name; expected {error.schema.get('description', error.validator_value)}"
     elif error.validator == "type" and value is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -124,6 +125,7 @@ class Explainer:
         reference: str | Arrays | None = None,
         auxiliary: Mapping[str, Any] | None = None,
         samples: Sequence[Any] | None = None,
+        about: pd.DataFrame | None = None,
         per_member: bool = False,
         seed: int = 0,
         **settings: Any,
@@ -135,8 +137,9 @@ class Explainer:
         nothing else is said), `zero`, `blurred`, `sample`, or arrays like the inputs with as many samples, or one.
         `auxiliary`: what the networks read beside the inputs, by name; `mask_<branch>` is true where that branch is
         absent. `samples`: the samples' names; with `seed` they draw random numbers, which else follow from the samples'
-        values: neither order nor company changes a result. `settings` are `steps`, `draws`, `noise`, `blur` and
-        `internal_batch`, as in config/README.md.
+        values: neither order nor company changes a result. `about` has a row a sample, with what a slice's own method
+        reads of it beside its inputs: the columns of the dataset's table of samples. `settings` are `steps`, `draws`,
+        `noise`, `blur` and `internal_batch`, as in config/README.md.
         """
         chosen = method if isinstance(method, Method) else method_named(method, self.own)
         settings = _settings(settings)
@@ -144,7 +147,7 @@ class Explainer:
             raise ConsilienceError(f"attribution method {chosen.name!r} names its reference; give no other")
         reference = (chosen.reference or "mean") if reference is None else reference
         chosen = replace(chosen, reference="")
-        given = self._given(inputs, auxiliary, reference, samples, seed)
+        given = self._given(inputs, auxiliary, reference, samples, about, seed)
         choice = choose(target, self.task, self.outputs, len(given.keys))
         gathered = Gathered(self.space, self.function.members, len(choice.names), len(given.keys), per_member)
         for rows in self._parts(len(given.keys), settings["internal_batch"]):
@@ -166,6 +169,7 @@ class Explainer:
         auxiliary: Mapping[str, Any] | None,
         reference: str | Arrays,
         names: Sequence[Any] | None,
+        about: pd.DataFrame | None,
         seed: int,
     ) -> _Given:
         """Check what a caller gives."""
@@ -173,12 +177,15 @@ class Explainer:
         if not isinstance(reference, str):
             reference = check_references(tensors, self.space.branches("reference", reference, {}))
         count = len(tensors[0])
+        for what, rows in (("samples", names), ("about", about)):
+            if rows is not None and len(rows) != count:
+                raise ConsilienceError(
+                    f"{what}: {len(rows)} {'names' if what == 'samples' else 'rows'} for {count} samples"
+                )
         if names is None:
-            return _Given(tensors, others, reference, list(map(str, range(count))), _keys(tensors, seed))
+            return _Given(tensors, others, reference, list(map(str, range(count))), _keys(tensors, seed), about)
         names = [str(name) for name in names]
-        if len(names) != count:
-            raise ConsilienceError(f"samples: {len(names)} names for {count} samples")
-        return _Given(tensors, others, reference, names, [stable_seed(seed, name) for name in names])
+        return _Given(tensors, others, reference, names, [stable_seed(seed, name) for name in names], about)
 
     def _parts(self, samples: int, internal_batch: int) -> Iterator[np.ndarray]:
         """Cut the samples into batches whose gradients fit in memory, of `internal_batch` at most."""
@@ -205,6 +212,8 @@ class Explainer:
             self.function, inputs, auxiliary, masks,
             background=self.space.background, deviations=self.space.deviations,
             keys=keys, sums=self.space.sums, split=self._splits[known],
+            about=None if given.about is None else given.about.iloc[rows].reset_index(drop=True),
+            scaled=self._scaled,
         )  # fmt: skip
         if method.needs_reference:
             reference = given.reference
@@ -213,6 +222,10 @@ class Explainer:
             references = self.space.references(reference, unscaled, masks, keys, settings["blur"])
             batch.references = batch.keep_masked(references)
         return batch
+
+    def _scaled(self, arrays: Sequence[np.ndarray]) -> Tensors:
+        """Scale arrays (rows, *shape), one a branch."""
+        return self.space.scaled(tuple(torch.as_tensor(array).to(self.space.means[0]) for array in arrays))
 
 
 @dataclass(frozen=True)
@@ -224,6 +237,7 @@ class _Given:
     reference: str | Tensors
     names: list[str]
     keys: list[int]
+    about: pd.DataFrame | None
 
 
 def _keys(tensors: Tensors, seed: int) -> list[int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from consilience.attribution.function import GRADIENT_NUMBERS, EnsembleFunction, Tensors
@@ -18,7 +19,7 @@ from consilience.attribution.split import Split
 from consilience.attribution.statistics import UnitSums
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
-from consilience.scaling import Scaling, scaled_inputs, unit_of_noise
+from consilience.scaling import Scaling, apply, scaled_inputs, unit_of_noise
 from consilience.training.members import stable_seed
 
 
@@ -31,6 +32,8 @@ class Batch:
     true where absent, None for a branch without. `background` are training samples (rows, *shape), `deviations` what
     noise on each branch is measured in, in scaled units. `keys` (samples,) seed each
     sample's random numbers, so that its company changes nothing. `sums` knows which element belongs to which feature.
+    `about` is what the dataset tells of the samples, a row each, for a slice's own methods, and `scaled` turns unscaled
+    arrays (rows, *shape), one a branch, into inputs like these. `shared` is where methods keep what others need too.
     """
 
     function: EnsembleFunction
@@ -44,6 +47,9 @@ class Batch:
     keys: Sequence[int] = ()
     sums: UnitSums | None = None
     split: Split | None = None
+    about: pd.DataFrame | None = None
+    scaled: Callable[[Sequence[np.ndarray]], Tensors] | None = None
+    shared: dict[str, Tensors] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take the network apart where nobody has yet."""
@@ -108,6 +114,11 @@ class Batch:
                 tensor.masked_fill_(mask, 0)
         return tensors
 
+    def times_difference(self, slopes: Tensors) -> Tensors:
+        """Multiply slopes (members, targets, samples, *shape) by how far the samples are from their references."""
+        ends = zip(slopes, self.inputs, self.checked_references(), strict=True)
+        return tuple(slope * (tensor - reference) for slope, tensor, reference in ends)
+
     def empty(self) -> Tensors:
         """Return room for attributions, (members, targets, samples, *shape) a branch."""
         shape = (self.function.members, self.function.targets)
@@ -123,7 +134,7 @@ class Batch:
         if not reference:
             return self
         other = copy(self)
-        other.references = self.others[reference]
+        other.references, other.shared = self.others[reference], {}
         other.__dict__.pop("_reference_values", None)
         return other
 
@@ -189,6 +200,8 @@ class BatchReader:
             keys=[stable_seed(self.seed, name) for name in self.dataset.samples["id"].astype(str).iloc[rows]],
             sums=self.sums,
             split=self._split,
+            about=self.dataset.samples.iloc[rows].reset_index(drop=True),
+            scaled=self._scaled,
         )
         if self.source:
             batch.references = self._references(batch, self.source, rows)
@@ -222,6 +235,11 @@ class BatchReader:
         """What noise on each branch is measured in."""
         branches = self.dataset.branches
         return [unit_of_noise(self.scalings[name], branch.scaling) for name, branch in branches.items()]
+
+    def _scaled(self, arrays: Sequence[np.ndarray]) -> Tensors:
+        """Scale arrays (rows, *shape), one a branch, like the dataset's own."""
+        pairs = zip(self.dataset.branches, arrays, strict=True)
+        return tuple(self._tensor(apply(self.scalings[name], array)) for name, array in pairs)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -27,14 +27,18 @@ def integrated_gradients(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
     Gauss-Legendre quadrature with `steps` points. What is affine before the first nonlinearity is computed once a
     sample, not once a point. `internal_batch` bounds memory and changes the order of summation alone.
     """
+    return batch.times_difference(path_gradients(batch, settings))
+
+
+def path_gradients(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
+    """Return the mean gradient between the references and the samples, (members, targets, samples, *shape) a branch."""
     references = batch.checked_references()
-    differences = tuple(tensor - reference for tensor, reference in zip(batch.inputs, references, strict=True))
     results = batch.empty()
     for members, split in batch.splits():
         here, there = split.project_ends(batch.inputs, references, batch.auxiliary)
         means = mean_gradients(split, here.cuts, there, batch.auxiliary, settings)
-        for result, pulled, difference in zip(results, here.pull(means), differences, strict=True):
-            torch.mul(pulled, difference, out=result[members])
+        for result, pulled in zip(results, here.pull(means), strict=True):
+            result[members] = pulled
     return results
 
 

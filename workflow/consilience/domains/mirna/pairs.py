@@ -1,0 +1,159 @@
+"""Reads tables of miRNA-target pairs, refuses what is no pair, and drops repeats and contradictions into the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.audit import Audit
+from consilience.domains.mirna.sequences import LETTERS, NUCLEOTIDES, normalized, reverse_complement
+from consilience.errors import ConsilienceError, nearest
+from consilience.splits import ROLES, connected_groups
+
+SEQUENCES = {"mature_miRNA_Transcript": "mirna", "mRNA_Site_Transcript": "site"}
+LABEL = "validation"
+OPTIONAL = ("mirna_name", "mirna_family", "gene_cluster", "planted_position")
+REQUIRED = (*SEQUENCES, LABEL)
+CLASSES = ("no pair", "pair")
+# What tables write where a miRNA belongs to no known family.
+NO_FAMILY = frozenset(("", "unknown", "nan", "na", "none"))
+SEED = slice(1, 8)  # nucleotides 2 to 8 of the miRNA
+SIX_MER = slice(1, 7)
+ROWS_AT_ONCE = 65536
+
+
+def files_of(raw: Sequence[Path], source: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the tables by official role, or a single one under ""."""
+    named = {role: Path(source[role]) for role in ROLES if role in source}
+    return named or {"": Path(raw[0])}
+
+
+def read_pairs(files: Mapping[str, Path], k: int) -> pd.DataFrame:
+    """Return all pairs, a row each: id, official_role, mirna, site, label, and the optional columns ("" where absent).
+
+    Sequences are in upper case, as DNA. Rows are numbered from 1 below the header. Raises ConsilienceError for a file
+    that is no such table, a missing column, letters that are no nucleotides, a sequence without a k-mer, and a label
+    that is not 0 or 1.
+    """
+    frames = [_read(path, k).assign(official_role=role) for role, path in files.items()]
+    table = pd.concat(frames, ignore_index=True)
+    prefix = table["official_role"].where(table["official_role"] != "", "pair")
+    return table.assign(id=[f"{name}-{row:05d}" for name, row in zip(prefix, table["row"], strict=True)])
+
+
+def _read(path: Path, k: int) -> pd.DataFrame:
+    columns = _columns(path)
+    try:
+        reader = pd.read_csv(
+            path, usecols=columns, dtype=str, keep_default_na=False, encoding="utf-8", chunksize=ROWS_AT_ONCE
+        )
+        parts, done = [], 0
+        for part in reader:
+            parts.append(_checked(path, part.reset_index(drop=True), done, k))
+            done += len(part)
+    except (UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise ConsilienceError(f"{path}: not a readable CSV table ({str(error).strip()})") from error
+    if not done:
+        raise ConsilienceError(f"{path}: a header without a row; expected pairs")
+    return pd.concat(parts, ignore_index=True)
+
+
+def _columns(path: Path) -> list[str]:
+    """Return the columns that are read; refuses an empty file, and one that lacks a column."""
+    try:
+        header = list(pd.read_csv(path, nrows=0, encoding="utf-8"))
+    except pd.errors.EmptyDataError as error:
+        raise ConsilienceError(f"{path}: the file is empty; expected the columns {', '.join(REQUIRED)}") from error
+    except OSError as error:
+        raise ConsilienceError(f"{path}: cannot be read ({error.strerror}); expected a CSV table of pairs") from error
+    except (UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise ConsilienceError(f"{path}: not a readable CSV table ({str(error).strip()})") from error
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        offer = nearest(missing[0], header)
+        raise ConsilienceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header)}{offer}")
+    return [name for name in (*REQUIRED, *OPTIONAL) if name in header]
+
+
+def _checked(path: Path, part: pd.DataFrame, done: int, k: int) -> pd.DataFrame:
+    """Return checked rows under our names; `done` rows came before."""
+    checked = {"row": np.arange(done + 1, done + len(part) + 1)}
+    for column, name in SEQUENCES.items():
+        checked[name] = [
+            _sequence(path, done + row, column, value.strip(), k) for row, value in enumerate(part[column], start=1)
+        ]
+    labels = part[LABEL].str.strip()
+    for row in np.flatnonzero(~labels.isin(["0", "1"])):
+        raise ConsilienceError(f"{path}: row {done + row + 1}: {LABEL} is {labels.iloc[row]!r}; expected 0 or 1")
+    checked["label"] = (labels == "1").to_numpy(np.int64)
+    for name in OPTIONAL:
+        checked[name] = part[name].str.strip().to_numpy(object) if name in part else np.full(len(part), "", object)
+    return pd.DataFrame(checked)
+
+
+def _sequence(path: Path, row: int, column: str, value: str, k: int) -> str:
+    sequence = normalized(value)
+    where = f"{path}: row {row}: {column}"
+    foreign = set(sequence) - LETTERS
+    if foreign:
+        place = next(place for place, letter in enumerate(sequence) if letter in foreign)
+        raise ConsilienceError(f"{where} holds {value[place]!r} at position {place + 1}; expected A, C, G, T, U or N")
+    if len(sequence) < k:
+        raise ConsilienceError(f"{where} has {len(sequence)} nucleotides; k-mers of {k} need at least {k}")
+    if "N" in sequence and max(map(len, sequence.split("N"))) < k:
+        raise ConsilienceError(f"{where} has no {k} nucleotides in a row without N; expected at least one k-mer")
+    return sequence
+
+
+def distinct_pairs(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
+    """Return the pairs without repeats, and without pairs that are said to be both; tells the audit.
+
+    Of a pair that repeats, the row of the test file stays, else that of validation, else the first.
+    """
+    priority = table["official_role"].map({"test": 0, "validation": 1}).fillna(2)
+    order = table.assign(priority=priority).sort_values("priority", kind="stable")
+    kept = order.drop_duplicates(["mirna", "site", "label"])
+    across = sum(int((order.loc[~order.index.isin(kept.index), "official_role"] == role).sum()) for role in ROLES[:2])
+    note = f"{across} of them in train or validation files" if (table["official_role"] != "").any() else ""
+    audit.step("repeats", "the same miRNA, site and label once", len(kept), note=note)
+    both = kept.duplicated(["mirna", "site"], keep=False)
+    note = f"{int(both.sum()) // 2} pairs"
+    audit.step("contradictions", "no pair with both labels", int((~both).sum()), note=note)
+    return kept[~both].sort_index().drop(columns="priority").reset_index(drop=True)
+
+
+def families(table: pd.DataFrame) -> np.ndarray:
+    """Return the group of every pair (pairs,): its miRNA's family, or the miRNA where there is none.
+
+    The name, or the sequence where that is absent too, stands for a miRNA; whatever it is called, one sequence is in
+    one group.
+    """
+    family = table["mirna_family"].where(~table["mirna_family"].str.lower().isin(NO_FAMILY), "")
+    named = family.where(family != "", table["mirna_name"])
+    # The sequence joins its miRNA's names; a comma would part a name in two.
+    linked = named.str.replace(r"[,;\t]", " ", regex=True) + "," + table["mirna"]
+    return connected_groups(pd.Series(linked.to_numpy(), index=table["id"], name="family"))
+
+
+def seed_match(mirna: str, site: str, part: slice = SIX_MER) -> bool:
+    """Say whether a site holds the reverse complement of a part of the miRNA, by default nucleotides 2 to 7."""
+    return reverse_complement(mirna[part]) in site
+
+
+def kmers_of(sequence: str, k: int) -> list[str]:
+    """Return the k-mers of a sequence in order."""
+    return [sequence[start : start + k] for start in range(len(sequence) - k + 1)]
+
+
+def unknown_kmers(sequences: Sequence[str], k: int) -> tuple[int, int]:
+    """Return how many k-mers hold an N, and in how many of the sequences."""
+    skipped = [
+        sum(not set(kmer) <= set(NUCLEOTIDES) for kmer in kmers_of(sequence, k))
+        for sequence in sequences
+        if "N" in sequence
+    ]
+    return sum(skipped), len(skipped)
