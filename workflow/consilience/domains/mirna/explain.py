@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 def dinucleotide_shuffle(dataset: Dataset, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Return each sample's own sequences with their dinucleotides shuffled, drawn by its id, as images.
 
-    A reference on the data manifold: sequences of the same length and composition, without what they say.
+    A reference on the data manifold: sequences of the same length and composition, without what they say. N stays where
+    it is, and what lies between is shuffled by itself, so that there are as many k-mers as before.
     """
     ids = dataset.samples["id"].astype(str).to_numpy()[rows]
     k = int(dataset.branches[BRANCHES[0]].shape[0]).bit_length() - 1
@@ -43,7 +44,11 @@ def dinucleotide_shuffle(dataset: Dataset, rows: np.ndarray, seed: int) -> dict[
     for branch in BRANCHES:
         sequences = dataset.samples[branch].to_numpy()[rows]
         drawn = (np.random.default_rng(stable_seed(seed, "shuffle", branch, name)) for name in ids)
-        images[branch] = frequencies(encode([shuffled(*pair) for pair in zip(sequences, drawn, strict=True)]), k)
+        copies = [
+            "N".join(shuffled(part, random) for part in sequence.split("N"))
+            for sequence, random in zip(sequences, drawn, strict=True)
+        ]
+        images[branch] = frequencies(encode(copies), k)
     return images
 
 
@@ -60,7 +65,7 @@ def mutagenesis(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
 
 
 def mutation_smoothgrad(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
-    """Return the mean gradient over `draws` mutated copies of the sequences, each nucleotide replaced with rate `noise`.
+    """Return the mean gradient over `draws` mutated copies of the sequences, each nucleotide replaced at rate `noise`.
 
     SmoothGrad (Smilkov et al. 2017, eq. 1) whose noise is that of sequences: every copy is an image that a sequence
     has, where Gaussian noise fills the empty pixels and takes frequencies below 0.
@@ -111,17 +116,25 @@ def _path_gradients(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
 def grad_cam(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
     """Return Grad-CAM of each branch (Selvaraju et al. 2017, eq. 1 and 2): relu(sum_c w_c A_c), spread over the image.
 
-    A are the branch's last convolution's outputs behind batch norm and ReLU, w_c the mean gradient of F on channel c. It
-    is coarse, of either branch by itself, without a sign, and not rescaled, so that samples can be compared.
+    A are the outputs of the branch's last convolution behind batch norm and ReLU, w_c the mean gradient of F on channel
+    c. It is coarse, of either branch by itself, without a sign, and not rescaled, so that samples can be compared.
     """
     results = batch.empty()
     targets = batch.function.target_map
     for member in range(batch.function.members):
-        network, found = batch.function.member_module(member), []
-        for branch in BRANCHES:
-            getattr(network, branch).third.activation.register_forward_hook(lambda *call: found.append(call[2]))
+        network = batch.function.member_module(member)
+        layers = [getattr(network, branch).third.activation for branch in BRANCHES]
+        # By layer: the network may call its branches in another order.
+        seen: dict[torch.nn.Module, torch.Tensor] = {}
+
+        def keep(layer: torch.nn.Module, _inputs: Any, output: torch.Tensor, into: dict = seen) -> None:
+            into[layer] = output
+
+        for layer in layers:
+            layer.register_forward_hook(keep)
         with torch.enable_grad():
             outputs = network(*(tensor.detach().requires_grad_() for tensor in batch.inputs), **batch.auxiliary)
+        found = [seen[layer] for layer in layers]
         for target in range(len(targets)):
             cotangent = targets[target].to(outputs.dtype).expand_as(outputs)
             slopes = torch.autograd.grad(outputs, found, cotangent, retain_graph=True)

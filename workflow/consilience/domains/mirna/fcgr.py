@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from consilience.domains.mirna.sequences import NUCLEOTIDES, encode
+from consilience.domains.mirna.sequences import encode
 
 SMALLEST_K, LARGEST_K = 3, 6
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])  # (column, row) of A, C, G, T
@@ -25,24 +25,19 @@ def pixels(codes: np.ndarray, k: int) -> np.ndarray:
     `codes` are int8 (sequences, longest); the result is int64 (sequences, longest - k + 1). A k-mer with N in it, or
     beyond the end of its sequence, is none.
     """
-    windows = max(0, codes.shape[1] - k + 1)
-    known = codes < len(NUCLEOTIDES)
-    corners = CORNERS[np.where(known, codes, 0)]
-    found, valid = np.zeros((len(codes), windows), np.int64), np.ones((len(codes), windows), bool)
+    windows, none = max(0, codes.shape[1] - k + 1), 4**k
+    # By code; one nucleotide that is not known takes the sum beyond all pixels.
+    corners = np.array([*(column + (row << k) for column, row in CORNERS), none, none], np.int32)[codes]
+    found = np.zeros((len(codes), windows), np.int32)
     for place in range(k):
-        part = slice(place, place + windows)
-        found += (corners[:, part, 0] + (corners[:, part, 1] << k)) << place
-        valid &= known[:, part]
-    return np.where(valid, found, -1)
+        found += corners[:, place : place + windows] << place
+    return np.where(found < none, found, -1).astype(np.int64)
 
 
 def counts(codes: np.ndarray, k: int) -> np.ndarray:
     """Return how often every k-mer occurs, int64 (sequences, 2^k, 2^k), by one bincount."""
-    found = pixels(codes, k)
-    rows, _ = np.nonzero(found >= 0)
-    size = 4**k
-    total = np.bincount(rows * size + found[found >= 0], minlength=len(codes) * size)
-    return total.reshape(len(codes), 2**k, 2**k)
+    places, _ = _places(codes, k)
+    return np.bincount(places, minlength=len(codes) * 4**k).reshape(len(codes), 2**k, 2**k)
 
 
 def frequencies(codes: np.ndarray, k: int) -> np.ndarray:
@@ -50,9 +45,19 @@ def frequencies(codes: np.ndarray, k: int) -> np.ndarray:
 
     K-mers with N do not count, neither above nor below the line. A sequence without any k-mer gives an empty image.
     """
-    found = counts(codes, k)
-    total = found.sum(axis=(1, 2), keepdims=True)
-    return (found / np.maximum(total, 1)).astype(np.float32)
+    places, totals = _places(codes, k)
+    # Nearly all pixels are empty: none of them is read or divided.
+    images = np.zeros(len(codes) * 4**k, np.float32)
+    np.add.at(images, places, np.float32(1))
+    images[places] = images[places] / np.repeat(totals, totals)
+    return images.reshape(len(codes), 2**k, 2**k)
+
+
+def _places(codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels of all k-mers, counted on from image to image, and the number of k-mers of each sequence."""
+    found = pixels(codes, k)
+    known = found >= 0
+    return (found + 4**k * np.arange(len(codes))[:, None])[known], known.sum(axis=1)
 
 
 def kmers(k: int) -> np.ndarray:
@@ -67,6 +72,7 @@ def kmers(k: int) -> np.ndarray:
 
 
 def positions(sequence: str, kmer: str) -> np.ndarray:
-    """Return where a k-mer starts in a sequence, counted from 1 at the 5' end."""
+    """Return where a k-mer starts in a sequence, counted from 1 at the 5' end; nowhere if it has N in it."""
     (wanted,) = pixels(encode([kmer]), len(kmer))[0]
-    return np.flatnonzero(pixels(encode([sequence]), len(kmer))[0] == wanted) + 1
+    found = pixels(encode([sequence]), len(kmer))[0]
+    return np.flatnonzero((found == wanted) & (found >= 0)) + 1

@@ -125,7 +125,7 @@ def _dense(width: int, outputs: int, dropout: float) -> nn.Sequential:
 
 
 def _initialize(module: nn.Module) -> None:
-    """Initialize as documented: convolutions by He et al. (2015, section 2.2), linear layers by Glorot & Bengio (2010)."""
+    """Initialize as documented: convolutions after He et al. (2015), linear layers after Glorot & Bengio (2010)."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     elif isinstance(module, nn.Linear):

@@ -108,9 +108,13 @@ def spread_over_kmers(effects: torch.Tensor, codes: np.ndarray, k: int) -> torch
 
 def mutated(codes: np.ndarray, rate: float, random: np.random.Generator) -> np.ndarray:
     """Return a copy of one sequence (longest,) in which each nucleotide is replaced with the rate, by any other."""
-    change = (random.random(len(codes)) < rate) & (codes < len(NUCLEOTIDES))
-    steps = random.integers(1, OTHERS + 1, len(codes))
-    return np.where(change, (codes + steps) % len(NUCLEOTIDES), codes).astype(np.int8)
+    copy = codes.copy()
+    # Nothing is drawn for padding, which depends on what other sequences there are.
+    own = copy[codes != PADDING]
+    change = (random.random(len(own)) < rate) & (own < len(NUCLEOTIDES))
+    steps = random.integers(1, OTHERS + 1, len(own))
+    copy[codes != PADDING] = np.where(change, (own + steps) % len(NUCLEOTIDES), own)
+    return copy
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,17 @@ class Interactions:
 
     map: np.ndarray
     complementary: np.ndarray
+
+    def at_complementary(self, permutations: int, random: np.random.Generator) -> tuple[float, np.ndarray]:
+        """Return the mean where windows are complementary, and after random turns of both axes, (permutations,).
+
+        A turn keeps the map's own texture, so that it says what complementary windows have beyond any others as near to
+        each other.
+        """
+        rows, columns = np.nonzero(self.complementary)
+        turns = random.integers(self.map.shape, size=(permutations, 2))
+        places = (rows + turns[:, :1]) % self.map.shape[0], (columns + turns[:, 1:]) % self.map.shape[1]
+        return float(self.map[rows, columns].mean()), self.map[places].mean(axis=1)
 
 
 def interactions(batch: Batch, width: int, draws: int, internal_batch: int) -> Iterator[Interactions]:
@@ -137,7 +152,7 @@ def interactions(batch: Batch, width: int, draws: int, internal_batch: int) -> I
         total = 0
         for _ in range(draws):
             scrambled = [_scrambled(sequence, width, random) for sequence in own]
-            total = total + _interaction_map(batch, scrambled, own, internal_batch)
+            total = total + _interaction_map(batch, scrambled, internal_batch)
         yield Interactions(total / draws, complementary(*own, width))
 
 
@@ -152,7 +167,7 @@ def _scrambled(sequence: np.ndarray, width: int, random: np.random.Generator) ->
     return copies
 
 
-def _interaction_map(batch: Batch, scrambled: Sequence[np.ndarray], own: Sequence[np.ndarray], size: int) -> np.ndarray:
+def _interaction_map(batch: Batch, scrambled: Sequence[np.ndarray], size: int) -> np.ndarray:
     images = [scaled_images(batch, place, codes) for place, codes in enumerate(scrambled)]
     counts = [len(part) for part in images]
     rows, columns = (part.ravel() for part in np.indices(counts))

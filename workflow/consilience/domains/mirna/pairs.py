@@ -19,8 +19,8 @@ LABEL = "validation"
 OPTIONAL = ("mirna_name", "mirna_family", "gene_cluster", "planted_position")
 REQUIRED = (*SEQUENCES, LABEL)
 CLASSES = ("no pair", "pair")
-# What tables write where a miRNA belongs to no known family.
-NO_FAMILY = frozenset(("", "unknown", "nan", "na", "none"))
+# What tables write where a miRNA belongs to no known family, or has no name.
+NO_NAME = frozenset(("", "unknown", "nan", "na", "none"))
 SEED = slice(1, 8)  # nucleotides 2 to 8 of the miRNA
 SIX_MER = slice(1, 7)
 ROWS_AT_ONCE = 65536
@@ -98,9 +98,8 @@ def _checked(path: Path, part: pd.DataFrame, done: int, k: int) -> pd.DataFrame:
 def _sequence(path: Path, row: int, column: str, value: str, k: int) -> str:
     sequence = normalized(value)
     where = f"{path}: row {row}: {column}"
-    foreign = set(sequence) - LETTERS
-    if foreign:
-        place = next(place for place, letter in enumerate(sequence) if letter in foreign)
+    if not set(sequence) <= LETTERS:
+        place = next(place for place, letter in enumerate(value) if letter.upper() not in LETTERS)
         raise ConsilienceError(f"{where} holds {value[place]!r} at position {place + 1}; expected A, C, G, T, U or N")
     if len(sequence) < k:
         raise ConsilienceError(f"{where} has {len(sequence)} nucleotides; k-mers of {k} need at least {k}")
@@ -132,8 +131,10 @@ def families(table: pd.DataFrame) -> np.ndarray:
     The name, or the sequence where that is absent too, stands for a miRNA; whatever it is called, one sequence is in
     one group.
     """
-    family = table["mirna_family"].where(~table["mirna_family"].str.lower().isin(NO_FAMILY), "")
-    named = family.where(family != "", table["mirna_name"])
+    family, name = (
+        table[key].where(~table[key].str.lower().isin(NO_NAME), "") for key in ("mirna_family", "mirna_name")
+    )
+    named = family.where(family != "", name)
     # The sequence joins its miRNA's names; a comma would part a name in two.
     linked = named.str.replace(r"[,;\t]", " ", regex=True) + "," + table["mirna"]
     return connected_groups(pd.Series(linked.to_numpy(), index=table["id"], name="family"))
@@ -141,7 +142,10 @@ def families(table: pd.DataFrame) -> np.ndarray:
 
 def seed_match(mirna: str, site: str, part: slice = SIX_MER) -> bool:
     """Say whether a site holds the reverse complement of a part of the miRNA, by default nucleotides 2 to 7."""
-    return reverse_complement(mirna[part]) in site
+    wanted = mirna[part]
+    return (
+        len(wanted) == part.stop - part.start and set(wanted) <= set(NUCLEOTIDES) and reverse_complement(wanted) in site
+    )
 
 
 def kmers_of(sequence: str, k: int) -> list[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
+
+from consilience.errors import ConsilienceError
 
 NUCLEOTIDES = "ACGT"
 UNKNOWN, PADDING = 4, 5
@@ -21,11 +24,17 @@ def normalized(sequence: str) -> str:
 
 
 def encode(sequences: Sequence[str]) -> np.ndarray:
-    """Return codes, int8 (sequences, longest), of RNA or DNA in any case."""
+    """Return codes, int8 (sequences, longest), of RNA or DNA in any case; refuses other letters."""
     lengths = [len(sequence) for sequence in sequences]
     codes = np.full((len(sequences), max(lengths, default=0)), PADDING, np.int8)
     filled = np.arange(codes.shape[1]) < np.asarray(lengths)[:, None]
-    codes[filled] = _CODES[np.frombuffer("".join(sequences).encode("ascii"), np.uint8)]
+    known = _CODES[np.frombuffer("".join(sequences).encode("ascii", "replace"), np.uint8)]
+    if (known == PADDING).any():
+        place = int((known == PADDING).argmax())
+        row = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
+        letter = "".join(sequences)[place]
+        raise ConsilienceError(f"sequence {row} (counted from 0) holds {letter!r}; expected A, C, G, T, U or N")
+    codes[filled] = known
     return codes
 
 
@@ -46,7 +55,7 @@ def dinucleotide_shuffle(sequence: str, random: np.random.Generator) -> str:
     all exits lead to the sequence's last letter; the other exits come before it in random order.
     """
     exits: dict[str, list[str]] = {}
-    for letter, following in zip(sequence, sequence[1:], strict=False):
+    for letter, following in pairwise(sequence):
         exits.setdefault(letter, []).append(following)
     letters = sorted(exits)
     while True:

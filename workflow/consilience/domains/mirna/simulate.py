@@ -64,8 +64,7 @@ def _mirnas(random: np.random.Generator, source: dict[str, Any]) -> pd.DataFrame
     seeds: list[str] = []
     while len(seeds) < source["seeds"]:
         drawn = _random_sequence(SEED.stop - SEED.start, random)
-        apart = all(sum(a != b for a, b in zip(drawn, other, strict=True)) > 2 for other in seeds)
-        if apart:
+        if all(_apart(drawn, other) for other in seeds):
             seeds.append(drawn)
     rows = []
     for number, seed in enumerate(seeds):
@@ -79,13 +78,22 @@ def _mirnas(random: np.random.Generator, source: dict[str, Any]) -> pd.DataFrame
     return pd.DataFrame(rows, columns=["name", "family", "mirna"])
 
 
+def _apart(seed: str, other: str) -> bool:
+    """Say whether seeds differ in more than two places, and share no six letters wherever these stand."""
+    matches = SIX_MER.stop - SIX_MER.start
+    shared = set(kmers_of(seed, matches)) & set(kmers_of(other, matches))
+    return not shared and sum(a != b for a, b in zip(seed, other, strict=True)) > 2
+
+
 def _mutated(founder: str, random: np.random.Generator) -> str:
     places = SEED.stop + random.choice(len(founder) - SEED.stop, MUTATED_MEMBERS, replace=False)
     return _replaced(founder, {int(place): _other(founder[place], random) for place in places})
 
 
-def _other(letter: str, random: np.random.Generator) -> str:
-    return NUCLEOTIDES.replace(letter, "")[int(random.integers(3))]
+def _other(letters: str, random: np.random.Generator) -> str:
+    """Return a nucleotide that is none of the letters."""
+    others = [letter for letter in NUCLEOTIDES if letter not in letters]
+    return others[int(random.integers(len(others)))]
 
 
 def _replaced(sequence: str, letters: dict[int, str]) -> str:
@@ -101,7 +109,7 @@ def _site(seed: str, source: dict[str, Any], random: np.random.Generator) -> tup
         if letter in WOBBLES and chance < source["wobble"]:
             changed[place] = WOBBLES[letter]
         elif chance > 1 - source["mismatch"]:
-            changed[place] = _other(letter, random)
+            changed[place] = _other(letter + WOBBLES.get(letter, ""), random)
     match = _replaced(match, changed)
     start = int(random.integers(SITE_LENGTH - len(match) + 1))
     flanks = _random_sequence(SITE_LENGTH - len(match), random)

@@ -1,0 +1,147 @@
+"""Tells what attributions of pairs say: methods held against mutagenesis, positions, interactions, clusters, groups.
+
+Tables for every model, and maps of the one that is shown, from the attribution files' whole maps of test pairs.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.attribution.names import METHOD_FACTS, MethodFacts, parts_of_method
+from consilience.attribution.store import read
+from consilience.dataset import Dataset
+from consilience.domains.mirna.groups import in_turn, outcomes
+from consilience.domains.mirna.mutagenesis import Interactions
+from consilience.domains.mirna.notes import note_lines
+from consilience.domains.mirna.probing import Networks
+from consilience.domains.mirna.tables import Pairs, Tables, maps_of
+from consilience.evaluation import best_loss
+from consilience.files import read_json, read_table, whole, write_h5, write_json, write_strings, write_table
+from consilience.jobs import job
+
+NUCLEOTIDES = "mutagenesis of nucleotides"
+
+
+def signed_methods(names: Sequence[str], own: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
+    """Say which methods give contributions with a sign; `own` are the facts of the slice's."""
+    facts = {name: MethodFacts(**parts) for name, parts in own.items()}
+    return {name: {**METHOD_FACTS, **facts}[parts_of_method(name, facts)[0]].signed for name in names}
+
+
+def probabilities(path: str | Path, samples: Sequence[str], target: str) -> np.ndarray:
+    """Return the predicted probability of a pair of each sample, from predictions.tsv."""
+    table = read_table(path, ("sample", "target", "predicted"))
+    own = table[table["target"] == target].set_index("sample")["predicted"]
+    return own.loc[list(samples)].to_numpy(np.float64)
+
+
+def write_maps(
+    path: str,
+    networks: Networks,
+    samples: Sequence[str],
+    chosen: Sequence[str],
+    found: Mapping[str, Interactions],
+    falls: Mapping[str, np.ndarray],
+) -> None:
+    """Write what is drawn of the shown model beside its attributions.
+
+    `samples` are all pairs, of which `nucleotides/<branch>` (pairs, longest) are the falls under mutation; `chosen` are
+    those with sheets. By pair: `interactions/<pair>` and `complementary/<pair>` (miRNA windows, site windows), and
+    `activations/<branch>/<pair>` (channels, side, side) of the first convolution.
+    """
+    with write_h5(path) as file:
+        write_strings(file, "samples", samples)
+        write_strings(file, "chosen", chosen)
+        for branch, values in falls.items():
+            file[f"nucleotides/{branch}"] = values.astype(np.float32)
+        for sample, one in found.items():
+            file[f"interactions/{sample}"] = one.map.astype(np.float32)
+            file[f"complementary/{sample}"] = one.complementary
+        for branch, values in networks.activations(chosen).items():
+            for sample, own in zip(chosen, values, strict=True):
+                file[f"activations/{branch}/{sample}"] = own.astype(np.float32)
+
+
+def summary(
+    study: str,
+    params: Any,
+    pairs: Pairs,
+    metrics: Mapping[str, Any],
+    frames: Mapping[str, pd.DataFrame],
+    ensembles: list,
+) -> dict[str, Any]:
+    """Return analysis_summary.json: the earlier system's keys, and what came out."""
+    seed = frames["enrichment"]
+    seed = seed[(seed["branch"] == "mirna") & (seed["label"] == "pair")]
+    return {
+        "n_samples_analyzed": len(pairs.labels),
+        "n_samples_with_sheets": min(params.analysis["n_samples"], len(pairs.labels)),
+        "n_background_samples": params.attribution["background"],
+        "model_checkpoint": {model: str(path) for model, path in zip(params.models, ensembles, strict=True)},
+        "k_mer": pairs.k,
+        "methods_used": list(params.methods),
+        "output_directory": f"results/{study}/analysis",
+        "test": {model: one["test"] for model, one in metrics.items()},
+        "trivial": next(iter(metrics.values()))["trivial"],
+        "seed_enrichment": [
+            {key: None if pd.isna(value) else value for key, value in row.items()} for row in seed.to_dict("records")
+        ],
+    }
+
+
+def analyze_models(given: Any, params: Any, dataset: Dataset, tables: Tables, samples: Sequence[str]) -> None:
+    """Add the tables of every model from its attribution files."""
+    methods, signed = params.methods, signed_methods(params.methods, params.own_methods)
+    for place, model in enumerate(params.models):
+        paths = given.attributions[place * len(methods) : (place + 1) * len(methods)]
+        maps = {name: maps_of(dataset, read(path, showcase=True)) for name, path in zip(methods, paths, strict=True)}
+        predicted = probabilities(given.predictions[place], samples, dataset.targets[0])
+        tables.add(model, maps, signed, predicted, params.primary)
+
+
+def probe_shown(given: Any, params: Any, networks: Networks, tables: Tables, samples: Sequence[str], path: str) -> None:
+    """Ask the shown model's networks about nucleotides and pairs of windows; adds tables and writes maps."""
+    settings, labels = params.analysis, tables.pairs.labels
+    place = params.models.index(params.shown)
+    outcome = outcomes(labels, probabilities(given.predictions[place], samples, networks.target))
+    falls = networks.falls(samples)
+    for branch, values in falls.items():
+        tables.add_positions({"model": params.shown, "method": NUCLEOTIDES}, branch, values, 1)
+    chosen = [samples[row] for row in in_turn(outcome, settings["n_samples"])]
+    positives = [name for name, label in zip(samples, labels, strict=True) if label == 1]
+    asked = list(dict.fromkeys([*chosen, *positives[: settings["interaction_samples"]]]))
+    found = networks.interactions(asked, settings["window"], settings["draws"])
+    of = dict(zip(samples, outcome, strict=True))
+    tables.add_interactions(params.shown, found, of, settings["permutations"])
+    write_maps(path, networks, samples, chosen, found, falls)
+
+
+if "snakemake" in globals():
+    with job(snakemake) as log:
+        given, params, output = snakemake.input, snakemake.params, snakemake.output
+        metrics = {model: read_json(path) for model, path in zip(params.models, given.metrics, strict=True)}
+        losses = {model: best_loss(path) for model, path in zip(params.models, given.histories, strict=True)}
+        best = min(params.voters, key=losses.__getitem__)
+        split = read_table(given.split, ("sample", "group", "role"))
+        with Dataset.open(given.dataset) as dataset:
+            samples = list(read(given.attributions[0], showcase=True).showcase["samples"])
+            tables = Tables(Pairs.of(dataset, samples, params.k), params.analysis, params.seed)
+            analyze_models(given, params, dataset, tables, samples)
+            shown = given.ensembles[params.models.index(params.shown)]
+            networks = Networks.load(
+                dataset, split, shown, params.attribution, params.own_methods, params.seed, params.device
+            )
+            log.info("networks are asked on %s", networks.reader.device)
+            probe_shown(given, params, networks, tables, samples, output.maps)
+        frames = tables.frames()
+        for name, frame in frames.items():
+            write_table(output[name], frame)
+        facts = summary(snakemake.wildcards.study, params, tables.pairs, metrics, frames, given.ensembles)
+        write_json(output.summary, facts)
+        lines = note_lines(frames, metrics, best, params.shown, params.primary)
+        with whole(output.notes) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        log.info("%s", lines[0])
