@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn import functional
 
@@ -35,20 +36,21 @@ if TYPE_CHECKING:
 def dinucleotide_shuffle(dataset: Dataset, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Return each sample's own sequences with their dinucleotides shuffled, drawn by its id, as images.
 
-    A reference on the data manifold: sequences of the same length and composition, without what they say. N stays where
-    it is, and what lies between is shuffled by itself, so that there are as many k-mers as before.
+    A reference on the data manifold: sequences of the same length and composition, without what they say.
     """
-    ids = dataset.samples["id"].astype(str).to_numpy()[rows]
     k = int(dataset.branches[BRANCHES[0]].shape[0]).bit_length() - 1
+    return shuffled_images(dataset.samples.iloc[rows], k, seed)
+
+
+def shuffled_images(pairs: pd.DataFrame, k: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return the images of shuffled sequences, float32 (pairs, 2^k, 2^k) by branch.
+
+    `pairs` have the columns mirna, site and id; the id, with the seed, draws the shuffle.
+    """
     images = {}
     for branch in BRANCHES:
-        sequences = dataset.samples[branch].to_numpy()[rows]
-        drawn = (np.random.default_rng(stable_seed(seed, "shuffle", branch, name)) for name in ids)
-        copies = [
-            "N".join(shuffled(part, random) for part in sequence.split("N"))
-            for sequence, random in zip(sequences, drawn, strict=True)
-        ]
-        images[branch] = frequencies(encode(copies), k)
+        drawn = (np.random.default_rng(stable_seed(seed, "shuffle", branch, str(name))) for name in pairs["id"])
+        images[branch] = frequencies(encode([shuffled(*one) for one in zip(pairs[branch], drawn, strict=True)]), k)
     return images
 
 

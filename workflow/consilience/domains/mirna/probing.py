@@ -12,7 +12,7 @@ import torch
 
 from consilience.attribution.batches import BatchReader
 from consilience.attribution.explain import batch_reader, check_ensemble
-from consilience.attribution.methods import Own, method_named
+from consilience.attribution.methods import Method, Own, method_named
 from consilience.attribution.selection import check_split
 from consilience.dataset import Dataset
 from consilience.domains.mirna import explain
@@ -30,7 +30,7 @@ class Networks:
 
     reader: BatchReader
     target: str
-    own: Own
+    methods: list[Method]
 
     @classmethod
     def load(
@@ -56,7 +56,7 @@ class Networks:
             dataset, split, ensemble, ensemble.network(build), chosen,
             own.complete(attribution), seed, str(choose_device(device)), own,
         )  # fmt: skip
-        return cls(reader, dataset.targets[0], own)
+        return cls(reader, dataset.targets[0], chosen)
 
     def rows(self, samples: Sequence[str]) -> np.ndarray:
         """Return where samples stand in the dataset; refuses one that is not there."""
