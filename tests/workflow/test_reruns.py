@@ -92,6 +92,24 @@ FASHION_ATTRIBUTION = {"fashion_tiny_attribute": 2, "fashion_tiny_faithfulness":
 }  # fmt: skip
 
 
+MIRNA = {"mirna_tiny_mirna_analysis": 1, "mirna_tiny_mirna_figures": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("domains/mirna/clusters.py", MIRNA),
+        ("domains/mirna/corrections.py", MIRNA | {"mirna_tiny_attribute": 2, "mirna_tiny_faithfulness": 2} | {
+            name.replace("toy", "mirna_tiny"): count for name, count in CONSENSUS.items()
+        }),
+        ("domains/mirna/look.py", {}),
+    ],
+)  # fmt: skip
+def test_an_edit_in_the_mirna_slice_reruns_its_own(edited, file, expected):
+    path = f"workflow/consilience/{file}"
+    assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "mirna_tiny")) == without_summary(expected)
+
+
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
