@@ -45,12 +45,17 @@ def dinucleotide_shuffle(dataset: Dataset, rows: np.ndarray, seed: int) -> dict[
 def shuffled_images(pairs: pd.DataFrame, k: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Return the images of shuffled sequences, float32 (pairs, 2^k, 2^k) by branch.
 
-    `pairs` have the columns mirna, site and id; the id, with the seed, draws the shuffle.
+    `pairs` have the columns mirna, site and id; the id, with the seed, draws the shuffle. N stays where it is, and what
+    lies between is shuffled by itself, so that there are as many k-mers as before.
     """
     images = {}
     for branch in BRANCHES:
         drawn = (np.random.default_rng(stable_seed(seed, "shuffle", branch, str(name))) for name in pairs["id"])
-        images[branch] = frequencies(encode([shuffled(*one) for one in zip(pairs[branch], drawn, strict=True)]), k)
+        copies = [
+            "N".join(shuffled(part, random) for part in sequence.split("N"))
+            for sequence, random in zip(pairs[branch], drawn, strict=True)
+        ]
+        images[branch] = frequencies(encode(copies), k)
     return images
 
 
