@@ -68,6 +68,7 @@ def test_the_chain_names_no_domain(path):
         ("consilience.domains.fashion.prepare", tuple(name for name in HEAVY if name != "pandas")),
         ("consilience.domains.fashion.simulate", tuple(name for name in HEAVY if name != "pandas")),
         ("consilience.domains.fashion.draw", ("torch", "captum", "shap")),
+        ("consilience.domains.mirna.draw", ("torch", "captum", "shap")),
         ("consilience.evaluation", ("torch", "matplotlib", "captum", "shap")),
     ],
 )

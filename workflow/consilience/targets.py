@@ -6,6 +6,7 @@ import os.path
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from urllib.parse import urlparse
 
 from consilience.configuration import Study
@@ -64,11 +65,17 @@ def downloads_of(study: Study) -> list[dict[str, str]]:
     return files
 
 
-def check_targets(arguments: Iterable[str], studies: Mapping[str, Study], extra: Mapping[str, Collection[str]]) -> None:
+def check_targets(
+    arguments: Iterable[str],
+    studies: Mapping[str, Study],
+    extra: Mapping[str, Collection[str]],
+    on_request: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> None:
     """Refuse a path under results/ that no rule makes, with the nearest names.
 
     `arguments` are those of the command line; what is no such path (options, rules, reports) is passed over. `extra`
-    are the files that the slices' own rules make, by study.
+    are the files that the slices' own rules make, by study, and `on_request` those that are made only when asked for:
+    paths, in which {name} stands for any text without a slash.
     """
     for match in filter(None, (PATTERN.match(os.path.normpath(argument)) for argument in arguments)):
         path, name, model = match[0], match["study"], match["model"]
@@ -83,8 +90,15 @@ def check_targets(arguments: Iterable[str], studies: Mapping[str, Study], extra:
         if match["stage"] == "attributions" and method not in study.methods:
             raise ConsilienceError(f"{path}: {_unknown('method', method, study.methods)} in study {name}")
         known = {*targets_of(study), f"results/{name}/raw", *extra.get(name, ())}
-        if path not in known:
-            raise ConsilienceError(f"{path}: study {name} has no such file{nearest(path, known)}")
+        asked = on_request.get(name, ())
+        if path not in known and not any(_stands_for(pattern, path) for pattern in asked):
+            raise ConsilienceError(f"{path}: study {name} has no such file{nearest(path, known.union(asked))}")
+
+
+def _stands_for(pattern: str, path: str) -> bool:
+    """Say whether a path is what a pattern stands for, {name} being any text without a slash."""
+    parts = (re.escape(part) for part in re.split(r"\{[^{}]*\}", pattern))
+    return re.fullmatch("[^/]+".join(parts), path) is not None
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -43,6 +43,9 @@ NEVER = "(?!)"  # matches no name: the rule stands, and no study needs it
 # By study, what a slice's own rules add: lists of features that join the overlap (name to path), texts whose lines the
 # summary tells as notes, and all other files.
 EXTRA_LISTS, EXTRA_NOTES, EXTRA_TARGETS = {}, {}, {}
+# By study, what a slice's own rules make only where somebody asks for it: paths, in which {name} stands for any text
+# without a slash.
+ON_REQUEST = {}
 
 
 wildcard_constraints:
@@ -58,7 +61,7 @@ def check_asked():
         for name in STUDIES
     }
     try:
-        check_targets(sys.argv[1:], STUDIES, extra)
+        check_targets(sys.argv[1:], STUDIES, extra, ON_REQUEST)
     except ConsilienceError as error:
         raise WorkflowError(str(error)) from None
 
