@@ -49,7 +49,7 @@ def frequencies(codes: np.ndarray, k: int) -> np.ndarray:
     # Nearly all pixels are empty: none of them is read or divided.
     images = np.zeros(len(codes) * 4**k, np.float32)
     np.add.at(images, places, np.float32(1))
-    images[places] = images[places] / np.repeat(totals, totals)
+    images[places] = images.take(places) / np.repeat(totals, totals)
     return images.reshape(len(codes), 2**k, 2**k)
 
 

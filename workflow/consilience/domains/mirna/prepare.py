@@ -111,7 +111,7 @@ def _write_images(writer: DatasetWriter, branch: str, sequences: pd.Series, firs
     """Write the images of a branch, whose features start at `first`."""
     writer.branch(branch, first + np.arange(4**k).reshape(2**k, 2**k), len(sequences), scaling="scalar", reduce="mean")
     chunk = writer.file["inputs"][branch].chunks[0]
-    # Counts, their copies and the image take some 20 bytes a pixel.
-    rows = max(1, memory // (20 * 4**k * chunk)) * chunk
+    # An image takes 4 bytes a pixel, and while it is written as many again.
+    rows = max(1, memory // (8 * 4**k * chunk)) * chunk
     for start in range(0, len(sequences), rows):
         writer.append(branch, frequencies(encode(list(sequences.iloc[start : start + rows])), k))
