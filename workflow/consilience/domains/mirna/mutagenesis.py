@@ -32,6 +32,9 @@ def sequences_of(batch: Batch) -> tuple[np.ndarray, ...]:
         raise ConsilienceError(
             f"this method reads sequences; give them as `about`, a table with the columns {', '.join(BRANCHES)}"
         )
+    for branch in BRANCHES:
+        if about[branch].isna().any():
+            raise ConsilienceError(f"about: row {int(about[branch].isna().argmax())} has no {branch} sequence")
     return tuple(encode(list(about[branch].astype(str))) for branch in BRANCHES)
 
 
@@ -149,6 +152,9 @@ def interactions(batch: Batch, width: int, draws: int, internal_batch: int) -> I
     for sample, key in enumerate(batch.keys):
         random = np.random.default_rng([key, width])
         own = [branch[sample][branch[sample] != PADDING] for branch in codes]
+        shortest = min(map(len, own))
+        if shortest < width:
+            raise ConsilienceError(f"analysis.window: {width}, but a sequence has {shortest} nucleotides; expected fewer")
         total = 0
         for _ in range(draws):
             scrambled = [_scrambled(sequence, width, random) for sequence in own]

@@ -16,7 +16,8 @@ from consilience.splits import ROLES, connected_groups
 
 SEQUENCES = {"mature_miRNA_Transcript": "mirna", "mRNA_Site_Transcript": "site"}
 LABEL = "validation"
-OPTIONAL = ("mirna_name", "mirna_family", "gene_cluster", "planted_position")
+PLANTED = "planted_position"  # in simulated tables: where the match starts
+OPTIONAL = ("mirna_name", "mirna_family", "gene_cluster", PLANTED)
 REQUIRED = (*SEQUENCES, LABEL)
 CLASSES = ("no pair", "pair")
 # What tables write where a miRNA belongs to no known family, or has no name.
@@ -92,6 +93,9 @@ def _checked(path: Path, part: pd.DataFrame, done: int, k: int) -> pd.DataFrame:
     checked["label"] = (labels == "1").to_numpy(np.int64)
     for name in OPTIONAL:
         checked[name] = part[name].str.strip().to_numpy(object) if name in part else np.full(len(part), "", object)
+    for row, value in enumerate(checked[PLANTED], start=1):
+        if value and not value.isdecimal():
+            raise ConsilienceError(f"{path}: row {done + row}: {PLANTED} is {value!r}; expected a position from 1, or none")
     return pd.DataFrame(checked)
 
 
