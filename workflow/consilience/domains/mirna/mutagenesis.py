@@ -154,7 +154,7 @@ def interactions(batch: Batch, width: int, draws: int, internal_batch: int) -> I
         own = [branch[sample][branch[sample] != PADDING] for branch in codes]
         shortest = min(map(len, own))
         if shortest < width:
-            raise ConsilienceError(f"analysis.window: {width}, but a sequence has {shortest} nucleotides; expected fewer")
+            raise ConsilienceError(f"analysis.window: {width}, but a sequence has only {shortest} nucleotides")
         total = 0
         for _ in range(draws):
             scrambled = [_scrambled(sequence, width, random) for sequence in own]

@@ -95,7 +95,7 @@ def _checked(path: Path, part: pd.DataFrame, done: int, k: int) -> pd.DataFrame:
         checked[name] = part[name].str.strip().to_numpy(object) if name in part else np.full(len(part), "", object)
     for row, value in enumerate(checked[PLANTED], start=1):
         if value and not value.isdecimal():
-            raise ConsilienceError(f"{path}: row {done + row}: {PLANTED} is {value!r}; expected a position from 1, or none")
+            raise ConsilienceError(f"{path}: row {done + row}: {PLANTED} is {value!r}; expected a place from 1")
     return pd.DataFrame(checked)
 
 
