@@ -57,11 +57,11 @@ def cluster_panels(
             axes.set_title(_title(stability, shown, branch, kind, len(rows)))
     caption = (
         f"{shown}, {words(primary)}, mean sizes over {samples} test pairs. By sequence: the k-mers with most, by "
-        f"average linkage of their mismatches under shifts of up to {SHIFTS}; each column is a cluster under its "
-        "motif, the most important first; bars: mean attribution (orange speaks for a pair, blue against it). By image: "
-        f"pixels of the upper quarter, by k-means on their places; crosses: centers. {ON_CORNERS} Silhouette: 1 for clusters far "
-        "apart, 0 for none. Stability: adjusted Rand index on resamples of families, 1 for the same clusters, 0 for "
-        "chance; brackets: 95 %."
+        f"average linkage of their mismatches under shifts of up to {SHIFTS}; a column is a cluster under its motif, "
+        "the most important first; bars: mean attribution (orange speaks for a pair, blue against it). By image: the "
+        f"upper quarter of pixels, by k-means on their places; crosses: centers. {ON_CORNERS} Silhouette: 1 for "
+        "clusters far apart, 0 for none. Stability: adjusted Rand index on resamples of families, 1 for the same "
+        "clusters, 0 for chance; brackets: 95 %."
     )
     entitle(figure, f"Important k-mers in clusters: by sequence, and by place in the image ({shown})", caption)
     return figure

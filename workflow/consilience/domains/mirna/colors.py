@@ -100,10 +100,9 @@ def outline(axes: Axes, mask: np.ndarray, color: str = BLACK, width: float = 0.8
 def _letter(letter: str) -> Path:
     """Return a letter's shape in the square from 0 to 1; narrow ones stay narrow."""
     shape = TextPath((0, 0), letter, size=1, prop=_FONT)
-    (left, bottom), (right, top) = shape.vertices.min(axis=0), shape.vertices.max(axis=0)
-    size = max(right - left, top - bottom)
-    middle = np.array([(left + right) / 2, (bottom + top) / 2])
-    return Path((shape.vertices - middle) / size + 0.5, shape.codes)
+    # Not the least and largest vertices: those that close a shape stand at (0, 0).
+    ends = shape.get_extents()
+    return Path((shape.vertices - ends.get_points().mean(axis=0)) / max(ends.size) + 0.5, shape.codes)
 
 
 def write_letters(

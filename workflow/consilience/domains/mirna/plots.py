@@ -27,6 +27,11 @@ def colors_of(models: Sequence[str]) -> dict[str, str]:
     return {model: METHOD_COLORS[place % len(METHOD_COLORS)] for place, model in enumerate(models)}
 
 
+def shifts_of(models: int) -> np.ndarray:
+    """Return how far from the middle of a line models stand, the first above."""
+    return np.linspace(-SPREAD / 2, SPREAD / 2, models) if models > 1 else np.zeros(models)
+
+
 def _own(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
     """Return the rows that hold these values."""
     return table[np.logical_and.reduce([table[column] == value for column, value in wanted.items()])]
@@ -104,7 +109,7 @@ def _number(axes: Axes, positions: pd.Series, branch: str, last: int) -> None:
 
 def _ratios(axes: Axes, rows: pd.DataFrame, methods: Sequence[str], models: Mapping[str, str]) -> None:
     axes.axvline(1, color=BLACK, linewidth=0.8, linestyle="--", zorder=1)
-    shifts = np.linspace(-SPREAD / 2, SPREAD / 2, len(models)) if len(models) > 1 else [0.0]
+    shifts = shifts_of(len(models))
     for shift, (model, color) in zip(shifts, models.items(), strict=True):
         for row in _own(rows, model=model).itertuples():
             place = methods.index(row.method) + shift
@@ -195,7 +200,7 @@ def _matrix(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
 
 def _with_first(axes: Axes, rows: pd.DataFrame, names: Sequence[str], models: Mapping[str, str]) -> None:
     axes.axvline(0, color=GRAY, linewidth=0.8, zorder=1)
-    shifts = np.linspace(-SPREAD / 2, SPREAD / 2, len(models)) if len(models) > 1 else [0.0]
+    shifts = shifts_of(len(models))
     chosen = rows[(rows[["method", "other"]] == names[0]).any(axis=1)]
     for shift, (model, color) in zip(shifts, models.items(), strict=True):
         for row in _own(chosen, model=model).itertuples():
