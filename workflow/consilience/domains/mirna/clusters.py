@@ -128,8 +128,10 @@ def stability(
     """Return how far clusters come out again on resamples of the pairs, and how far apart they are.
 
     `resampled` are importances (4^k,). `stability` is the mean adjusted Rand index over the k-mers that both choices
-    have in common, with the 2.5th and 97.5th percentile: 1 for the same clusters, 0 for chance. `silhouette` is that of
-    the clusters themselves, by the distance that made them. NaN where nothing can be compared.
+    have in common, with the 2.5th and 97.5th percentile: 1 for the same clusters, 0 for labels drawn at random. Two
+    choices of k-mers that have nothing to do with each other are above 0 nevertheless, since what is clustered is where
+    the k-mers are, not what they have. `silhouette` is that of the clusters themselves, by the distance that made them.
+    NaN where nothing can be compared.
     """
     from sklearn.metrics import adjusted_rand_score, silhouette_score
 

@@ -36,7 +36,7 @@ def look(networks: Networks, sample: str) -> tuple[pd.DataFrame, dict[str, Any]]
     (row,) = networks.rows([sample])
     batch = networks.reader.read(np.array([row]))
     pair, label = networks.reader.dataset.samples.iloc[row], int(networks.reader.dataset.labels[row])
-    log_odds = float(networks.reader.function.values(batch.inputs, batch.auxiliary).mean())
+    log_odds = networks.reader.function.values(batch.inputs, batch.auxiliary)
     found: dict[str, dict[str, np.ndarray]] = {METHODS[0]: {b: v[0] for b, v in networks.falls([sample]).items()}}
     for method in networks.methods[1:]:
         maps = batch.attribute(method, networks.reader.settings)
@@ -49,8 +49,10 @@ def look(networks: Networks, sample: str) -> tuple[pd.DataFrame, dict[str, Any]]
         letters = list(pair[branch])
         places = {"branch": branch, "position": np.arange(1, len(letters) + 1), "nucleotide": letters}
         tables.append(pd.DataFrame({**places, **{method: own[branch] for method, own in found.items()}}))
-    facts = {"sample": sample, "label": label, "log_odds": log_odds, **{branch: pair[branch] for branch in BRANCHES}}
-    return pd.concat(tables, ignore_index=True), facts | {"planted": int(pair["planted_position"])}
+    facts = {"sample": sample, "label": label, "planted": int(pair["planted_position"])}
+    # The ensemble predicts the members' mean probability, which is not that of their mean log-odds.
+    facts |= {"log_odds": float(log_odds.mean()), "probability": float(log_odds.sigmoid().mean())}
+    return pd.concat(tables, ignore_index=True), facts | {branch: pair[branch] for branch in BRANCHES}
 
 
 def _per_nucleotide(image: np.ndarray, sequence: str) -> np.ndarray:
@@ -77,13 +79,12 @@ def draw(table: pd.DataFrame, facts: Mapping[str, Any], model: str, classes: lis
         row[0].set_ylabel(method.replace("_", "\n"), fontsize=8)
     for axes, branch in zip(panels[0], BRANCHES, strict=True):
         axes.set_title(f"{TITLES[branch]}, 5' to 3'")
-    probability = 1 / (1 + np.exp(-facts["log_odds"]))
     caption = (
         f"What each nucleotide adds to the log-odds of a pair ({model}, mean over members): up speaks for a pair, down "
         "against it. Mutagenesis: mean fall under the three substitutions; the others: k-mers divided over "
         f"their nucleotides, sample less its dinucleotide shuffle. Shaded: nucleotides 2-8 and the {kind}, if any."
     )
-    title = f"{facts['sample']}: {classes[facts['label']]}, predicted probability of a pair {probability:.2f}"
+    title = f"{facts['sample']}: {classes[facts['label']]}, predicted probability of a pair {facts['probability']:.2f}"
     entitle(figure, title, caption)
     return figure
 

@@ -42,7 +42,8 @@ def _seed(table: pd.DataFrame, shown: str) -> Iterator[str]:
             continue
         row = own.iloc[0]
         said = "more than chance" if row["p_value"] < SIGNIFICANT else "no more than chance"
-        interval = with_interval({"value": row["ratio"], "low": _known(row["low"]), "high": _known(row["high"])})
+        value, low, high = (_known(row[name]) for name in ("ratio", "low", "high"))
+        interval = with_interval({"value": value, "low": low, "high": high})
         yield (
             f"{name}: {100 * row['share']:.0f} % of what mutations change in {shown}, {interval} times what their "
             f"place gives, {said} (p = {row['p_value']:.2g}, {row['samples']} pairs)"

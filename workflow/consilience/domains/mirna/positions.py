@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consilience.domains.mirna.pairs import SEED, SIX_MER
+from consilience.domains.mirna.pairs import SEED, SIX_MER, seed_match
 from consilience.domains.mirna.sequences import reverse_complement
 from consilience.faithfulness.resampling import Resampling
 
@@ -62,7 +62,10 @@ def match_regions(
     """
     starts, size, kind = np.asarray(planted, int) - 1, SEED.stop - SEED.start, "planted match"
     if (starts < 0).all():
-        found = [site.find(reverse_complement(mirna[SIX_MER])) for mirna, site in zip(mirnas, sites, strict=True)]
+        found = [
+            site.find(reverse_complement(mirna[SIX_MER])) if seed_match(mirna, site) else NO_MATCH
+            for mirna, site in zip(mirnas, sites, strict=True)
+        ]
         starts, size, kind = np.asarray(found), SIX_MER.stop - SIX_MER.start, "6-mer seed match"
     starts = np.where(starts < 0, NO_MATCH, starts)
     places = np.arange(length)

@@ -208,23 +208,29 @@ class Tables:
     def add_interactions(
         self, model: str, found: Mapping[str, Interactions], outcome: Mapping[str, str], permutations: int
     ) -> None:
-        """Add a row a pair, and one for all: whether complementary windows interact more than shifted ones."""
-        random = np.random.default_rng(self.seed)
-        totals, observed, count = np.zeros(permutations), 0.0, 0
+        """Add a row a pair, and one for all that have complementary windows: whether they interact more than others.
+
+        Others are the same places after a random turn (`at_complementary`). Pairs of a family turn together, since the
+        maps of one miRNA look alike.
+        """
+        table = self.pairs.table
+        family = dict(zip(table["id"].astype(str), np.unique(table["family"], return_inverse=True)[1], strict=True))
+        totals, observed, elsewhere, count = np.zeros(permutations), 0.0, 0.0, 0
         for sample, one in found.items():
             here = one.complementary
             row = {"model": model, "sample": sample, "outcome": outcome[sample], "complementary": int(here.sum())}
             row["elsewhere"] = float(one.map[~here].mean())
             if here.any():
+                random = np.random.default_rng([self.seed, family[sample]])
                 value, null = one.at_complementary(permutations, random)
                 row |= {"at_complementary": value, "p_value": _p_value(null, value)}
                 totals, observed, count = totals + null, observed + value, count + 1
+                elsewhere += row["elsewhere"]
             self.rows["interactions"].append(row)
         if count:
-            elsewhere = [row["elsewhere"] for row in self.rows["interactions"]]
             row = {"model": model, "sample": "all", "outcome": "", "complementary": count}
             row["p_value"] = _p_value(totals, observed)
-            row |= {"at_complementary": observed / count, "elsewhere": float(np.mean(elsewhere))}
+            row |= {"at_complementary": observed / count, "elsewhere": elsewhere / count}
             self.rows["interactions"].append(row)
 
     def frames(self) -> dict[str, pd.DataFrame]:

@@ -1,0 +1,169 @@
+"""What the summary is told of a miRNA study."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from consilience.domains.mirna.notes import LOW, SIGNIFICANT, STABLE, note_lines
+from consilience.domains.mirna.tables import COLUMNS
+
+NUCLEOTIDES = "mutagenesis of nucleotides"
+METRICS_JSON = {
+    name: {
+        "test": {
+            "matthews_corrcoef": {"value": level, "low": 0.276, "high": 0.62},
+            "f1": {"value": 0.71, "low": 0.592, "high": 0.816},
+            "specificity": {"value": 0.746, "low": None, "high": None},
+            "average_precision": {"value": None, "low": None, "high": None},
+            "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6},
+        }
+    }
+    for name, level in (("wide", 0.437), ("small", 0.1))
+}
+
+
+def enrichment_table(p_mirna=0.001, p_site=0.3, **changes):
+    """The shown model's rows, and others with the best p values that must not be told."""
+    told = {
+        "model": "small",
+        "method": NUCLEOTIDES,
+        "label": "pair",
+        "expected": 0.3,
+        "ratio": 1.2,
+        "low": 1.1,
+        "high": 1.4,
+        "samples": 20,
+    }
+    rows = [
+        {**told, "model": "wide", "branch": "mirna", "share": 0.99, "p_value": 0.0001},
+        {**told, "method": "saliency", "branch": "mirna", "share": 0.98, "p_value": 0.0001},
+        {**told, "label": "no pair", "branch": "mirna", "share": 0.97, "p_value": 0.0001},
+        {**told, "branch": "mirna", "share": 0.344, "p_value": p_mirna},
+        {**told, "branch": "site", "share": 0.151, "p_value": p_site},
+    ]
+    return pd.DataFrame(rows).assign(**changes)
+
+
+def agreement_table(**levels):
+    """How methods agree with mutagenesis in two models, 0.1 below and above the level."""
+    rows = []
+    for model, shift in (("wide", 0.1), ("small", -0.1)):
+        for place, (name, level) in enumerate(levels.items()):
+            pair = ("mutagenesis", name) if place % 2 else (name, "mutagenesis")
+            rows.append((model, *pair, "spearman", level + shift))
+            rows.append((model, *pair, "pearson", -0.9))
+        rows.append((model, "deeplift", "saliency", "spearman", -0.5))
+    return pd.DataFrame(rows, columns=["model", "method", "other", "metric", "value"])
+
+
+def interactions_table(p_value=0.01):
+    rows = [
+        ("small", "pair-1", 3, 0.9, 0.1, 0.5),
+        ("small", "pair-2", 0, np.nan, 0.2, np.nan),
+        ("small", "all", 1, 0.9, 0.1, p_value),
+    ]
+    return pd.DataFrame(rows, columns=["model", "sample", "complementary", "at_complementary", "elsewhere", "p_value"])
+
+
+def stability_table(sequence=0.6, image=0.7):
+    rows = [("sequence", sequence - 0.1), ("image", image), ("sequence", sequence + 0.1), ("image", image)]
+    return pd.DataFrame(rows, columns=["kind", "stability"])
+
+
+def lines_of(**changes):
+    tables = {
+        "enrichment": enrichment_table(), "agreement": agreement_table(deeplift=0.5, saliency=0.4),
+        "interactions": interactions_table(), "cluster_stability": stability_table(),
+    }  # fmt: skip
+    return note_lines(tables | changes, METRICS_JSON, "wide", "small", "deeplift")
+
+
+def test_a_study_without_weakness_has_these_notes():
+    assert lines_of() == [
+        "wide: MCC 0.437 [0.276, 0.620], F1 0.710 [0.592, 0.816], specificity 0.746, AUPRC undefined",
+        "nucleotides 2-8 of the miRNA: 34 % of what mutations change in small, 1.200 [1.100, 1.400] times what their "
+        "place gives, more than chance (p = 0.001, 20 pairs)",
+        "the site's match of the seed: 15 % of what mutations change in small, 1.200 [1.100, 1.400] times what their "
+        "place gives, no more than chance (p = 0.3, 20 pairs)",
+        "agree with mutagenesis (Spearman on a pair's own k-mers): deeplift 0.500, saliency 0.400",
+        "complementary windows of miRNA and site interact more than others in small: 0.9 beside 0.1 (p = 0.01, 1 pairs)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("p_value", "said"), [(SIGNIFICANT - 0.001, ", more than chance"), (SIGNIFICANT, ", no more than chance")]
+)
+def test_p_says_whether_it_is_chance(p_value, said):
+    seed, match = lines_of(enrichment=enrichment_table(p_value, p_value))[1:3]
+    assert seed.startswith("nucleotides 2-8")
+    assert match.startswith("the site's match")
+    assert said in seed
+    assert said in match
+    interactions = lines_of(interactions=interactions_table(p_value))[4]
+    assert ("interact no more than others" in interactions) == (p_value >= SIGNIFICANT)
+
+
+def test_what_is_not_known_of_an_enrichment_is_not_told():
+    few = enrichment_table(low=None, high=np.nan)
+    assert ", 1.200 times what their place gives" in lines_of(enrichment=few)[1]
+    assert ", undefined times" in lines_of(enrichment=few.assign(ratio=np.nan))[1]
+    table = enrichment_table()
+    lines = lines_of(enrichment=table[table["branch"] == "mirna"])
+    assert len(lines) == 4
+    assert not any("match of the seed" in line for line in lines)
+    # Rows of other models, methods and labels say nothing of it.
+    assert len(lines_of(enrichment=table.iloc[:3])) == 3
+
+
+def test_methods_that_hardly_agree_with_mutagenesis_are_named():
+    lines = lines_of(agreement=agreement_table(weak=LOW - 0.01, deeplift=0.5, none=-0.2, saliency=LOW))
+    assert lines[3] == (
+        "agree with mutagenesis (Spearman on a pair's own k-mers): deeplift 0.500, saliency 0.300, weak 0.290, none -0.200"
+    )
+    assert lines[4] == "these hardly agree with mutagenesis (below 0.3): weak, none"
+
+
+def test_an_agreement_that_is_not_defined_is_low():
+    table = agreement_table(deeplift=0.5, constant=0.4)
+    constant = (table[["method", "other"]] == "constant").any(axis=1)
+    lines = lines_of(agreement=table.assign(value=table["value"].where(~constant)))
+    assert lines[3].endswith(": deeplift 0.500, constant undefined")
+    assert lines[4].endswith(": constant")
+
+
+def test_without_mutagenesis_nothing_is_held_against_it():
+    table = agreement_table(deeplift=0.5)
+    without = table[(table[["method", "other"]] != "mutagenesis").all(axis=1)]
+    assert not any("mutagenesis (" in line for line in lines_of(agreement=without))
+    assert len(lines_of(agreement=without)) == 4
+
+
+def test_without_complementary_windows_interactions_are_not_tested():
+    lines = lines_of(interactions=interactions_table().iloc[1:2])
+    assert lines[4] == "no pair has complementary windows: interactions are not tested"
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        ((STABLE, STABLE), None),
+        ((STABLE - 0.01, 0.7), "by sequence 0.490"),
+        ((0.7, STABLE - 0.01), "by image 0.490"),
+        ((0.2, np.nan), "by sequence 0.200, by image undefined"),
+    ],
+)
+def test_clusters_that_do_not_come_out_again_are_told(levels, told):
+    lines = lines_of(cluster_stability=stability_table(*levels))
+    if told is None:
+        assert len(lines) == 5
+    else:
+        assert lines[5] == (
+            f"clusters of k-mers (deeplift) hardly come out again on resamples (adjusted Rand index: {told})"
+        )
+
+
+def test_empty_tables_have_the_metrics_alone_to_tell():
+    empty = {name: pd.DataFrame(columns=list(columns)) for name, columns in COLUMNS.items()}
+    lines = note_lines(empty, METRICS_JSON, "small", "small", "deeplift")
+    assert lines[0].startswith("small: MCC 0.100")
+    assert lines[1:] == ["no pair has complementary windows: interactions are not tested"]
