@@ -15,7 +15,15 @@ from consilience.dataset_writer import write_dataset
 from consilience.domains.mirna import pair_images
 from consilience.domains.mirna.cluster_plots import cluster_panels, shifts_of
 from consilience.domains.mirna.clusters import cluster_rows, clustered
-from consilience.domains.mirna.colors import SIGNED_COLORS, UNSIGNED_COLORS, limit, outlines, scale, write_letters
+from consilience.domains.mirna.colors import (
+    SIGNED_COLORS,
+    UNSIGNED,
+    UNSIGNED_COLORS,
+    limit,
+    outlines,
+    scale,
+    write_letters,
+)
 from consilience.domains.mirna.comparisons import outcome_panels, said_of
 from consilience.domains.mirna.draw import first_filters, pages, read_maps
 from consilience.domains.mirna.export import export
@@ -28,7 +36,7 @@ from consilience.domains.mirna.plots import agreement_matrix, matrix_of, ordered
 from consilience.domains.mirna.sequences import encode, reverse_complement
 from consilience.domains.mirna.sheets import Duplex, in_windows, sheet, top_kmers, write_sheets
 from consilience.domains.mirna.shown import Shown, read_shown, signed_methods
-from consilience.figures.style import new_figure
+from consilience.figures.style import NEGATIVE, POSITIVE, new_figure
 from consilience.files import save_figure, write_h5, write_strings, write_tensors
 from tests.unit.figure_examples import everything, rendered
 
@@ -743,3 +751,19 @@ def test_figures_are_saved_alike(tmp_path):
     for name in ("a.png", "b.png"):
         save_figure(tmp_path / name, kmer_maps(shown, *drivers_of(3), None))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_methods_without_a_sign_have_one_color():
+    shown = example_shown(primary="saliency")
+    falls = {branch: own[0] for branch, own in falls_of(shown).items()}
+    figure = sheet(shown, 0, falls)
+    rendered(figure)
+    bars = [axes.containers[0] for axes in figure.axes if axes.containers]
+    colors = [{to_hex(bar.get_facecolor()) for bar in own} for own in bars]
+    assert colors[0] == {POSITIVE.lower(), NEGATIVE.lower()}
+    assert colors[1] == {UNSIGNED.lower()}
+    table, stability = cluster_tables(shown)
+    figure = cluster_panels(table, stability, "small", "saliency", 3, 6, signed=False)
+    bars = [axes.containers[0] for axes in figure.axes if axes.containers]
+    assert {to_hex(bar.get_facecolor()) for own in bars for bar in own} == {UNSIGNED.lower()}
+    assert "(no sign)" in figure.get_supxlabel()

@@ -12,14 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from consilience.domains.mirna.clusters import SHIFT_RANGE, SHIFTS, mismatches
-from consilience.domains.mirna.colors import BRANCH_TITLES, ON_CORNERS, frame, words, write_letters
+from consilience.domains.mirna.colors import BRANCH_TITLES, ON_CORNERS, frame, sign_colors, words, write_letters
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.figures.style import (
     BLACK,
     GRAY,
     METHOD_COLORS,
-    NEGATIVE,
-    POSITIVE,
     entitle,
     new_figure,
     number,
@@ -40,9 +38,12 @@ def shifts_of(kmers: Sequence[str]) -> list[int]:
 
 @styled
 def cluster_panels(
-    clusters: pd.DataFrame, stability: pd.DataFrame, shown: str, primary: str, k: int, samples: int
+    clusters: pd.DataFrame, stability: pd.DataFrame, shown: str, primary: str, k: int, samples: int, signed: bool = True
 ) -> Figure:
-    """Draw both kinds of clusters of both branches; the tables are clusters.tsv and cluster_stability.tsv."""
+    """Draw both kinds of clusters of both branches; the tables are clusters.tsv and cluster_stability.tsv.
+
+    `signed` says whether the primary method has a sign.
+    """
     own = clusters[clusters["model"] == shown]
     figure = new_figure(11.2, 8.0)
     panels = figure.subplots(2, 2, width_ratios=(2.35, 1))
@@ -53,12 +54,13 @@ def cluster_panels(
                 axes.set_axis_off()
                 axes.text(0.5, 0.5, "no k-mer has any attribution", ha="center", transform=axes.transAxes)
             else:
-                draw(axes, rows, k)
+                draw(axes, rows, k, signed)
             axes.set_title(_title(stability, shown, branch, kind, len(rows)))
+    colors = " (orange speaks for a pair, blue against it)" if signed else " (no sign)"
     caption = (
         f"{shown}, {words(primary)}, mean sizes over {samples} test pairs. By sequence: the k-mers with most, by "
         f"average linkage of their mismatches under shifts of up to {SHIFTS}; a column is a cluster under its motif, "
-        "the most important first; bars: mean attribution (orange speaks for a pair, blue against it). By image: the "
+        f"the most important first; bars: mean attribution{colors}. By image: the "
         f"upper quarter of pixels, by k-means on their places; crosses: centers. {ON_CORNERS} Silhouette: 1 for "
         "clusters far apart, 0 for none. Stability: adjusted Rand index on resamples of families, 1 for the same "
         "clusters, 0 for chance; brackets: 95 %."
@@ -79,7 +81,7 @@ def _title(stability: pd.DataFrame, shown: str, branch: str, kind: str, kmers: i
     return f"{name}{separator}silhouette {number(row['silhouette'], '.2f')}, stability {value}{interval}"
 
 
-def _aligned(axes: Axes, rows: pd.DataFrame, k: int) -> None:
+def _aligned(axes: Axes, rows: pd.DataFrame, k: int, signed: bool) -> None:
     """Write the k-mers of every cluster below each other, shifted as they fit, with a bar of their attribution."""
     numbers = list(dict.fromkeys(rows["cluster"]))[:MOST]
     width = k + 2 * SHIFTS + BAR + 1.5
@@ -93,7 +95,7 @@ def _aligned(axes: Axes, rows: pd.DataFrame, k: int) -> None:
         listed = own.head(LINES)
         for line, (kmer, shift) in enumerate(zip(listed["kmer"], shifts_of(list(own["kmer"])), strict=False)):
             letters.append((kmer, left + shift, line))
-        _bars(axes, listed["attribution"].to_numpy(float) / most, left + k + SHIFTS - 0.2)
+        _bars(axes, listed["attribution"].to_numpy(float) / most, left + k + SHIFTS - 0.2, signed)
         more = f"+ {len(own) - LINES} more" if len(own) > LINES else ""
         axes.text(left + (k - 1) / 2, min(len(own), LINES) - 0.4, more, ha="center", va="top", fontsize=6.5, color=GRAY)
         axes.add_patch(Rectangle((left - SHIFTS - 0.4, -2.05), width - 0.7, 1.35, facecolor=PALE, linewidth=0))
@@ -106,7 +108,7 @@ def _aligned(axes: Axes, rows: pd.DataFrame, k: int) -> None:
         axes.text(1, 0, text, ha="right", va="bottom", fontsize=6.5, color=GRAY, transform=axes.transAxes)
 
 
-def _bars(axes: Axes, shares: np.ndarray, left: float) -> None:
+def _bars(axes: Axes, shares: np.ndarray, left: float, signed: bool) -> None:
     """Draw bars from 0 in the middle of what is left for them; `shares` are of the largest, -1 to 1."""
     middle = left + BAR / 2
     axes.barh(
@@ -114,12 +116,12 @@ def _bars(axes: Axes, shares: np.ndarray, left: float) -> None:
         shares * BAR / 2,
         left=middle,
         height=0.62,
-        color=[POSITIVE if share >= 0 else NEGATIVE for share in shares],
+        color=sign_colors(shares, signed),
     )
     axes.plot([middle, middle], [-0.5, len(shares) - 0.5], color=GRAY, linewidth=0.5)
 
 
-def _placed(axes: Axes, rows: pd.DataFrame, k: int) -> None:
+def _placed(axes: Axes, rows: pd.DataFrame, k: int, _: bool) -> None:
     """Color the pixels of every cluster, and mark its center."""
     clusters = list(dict.fromkeys(rows["cluster"]))
     colors = {cluster: METHOD_COLORS[place % len(METHOD_COLORS)] for place, cluster in enumerate(clusters)}

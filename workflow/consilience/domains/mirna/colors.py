@@ -66,6 +66,11 @@ def scale(values: np.ndarray, signed: bool) -> dict[str, object]:
     }
 
 
+def sign_colors(values: Iterable[float], signed: bool) -> list[str]:
+    """Return a color for every value, by its sign where there is one."""
+    return [(POSITIVE if value >= 0 else NEGATIVE) if signed else UNSIGNED for value in values]
+
+
 def show_kmers(axes: Axes, values: np.ndarray, signed: bool = False, **own: object) -> None:
     """Draw an image (side, side) of k-mers with a letter at each corner; `own` settings take the place of `scale`'s."""
     axes.imshow(values, **{**scale(values, signed), **own})

@@ -83,7 +83,13 @@ def draw_tables(
     save_figure(output.interactions, interactions)
     save_figure(output.methods_agreement, agreement_matrix(tables["agreement"]))
     clusters = cluster_panels(
-        tables["clusters"], tables["cluster_stability"], model, primary, shown.k, len(shown.table)
+        tables["clusters"],
+        tables["cluster_stability"],
+        model,
+        primary,
+        shown.k,
+        len(shown.table),
+        shown.signed[primary],
     )
     save_figure(output.clusters, clusters)
     save_figure(output.outcomes, outcome_panels(tables["outcomes"], tables["comparison"], shown))

@@ -154,6 +154,7 @@ def _name_most(axes: Axes, values: np.ndarray, names: np.ndarray, signed: bool) 
     rows, columns = np.unravel_index(order, values.shape)
     size = 200 / len(values) + 3
     style = {"markerfacecolor": "none", "markeredgecolor": BLACK, "markeredgewidth": 0.8, "clip_on": False}
+    axes.plot(columns, rows, "o", markersize=size, **(style | {"markeredgecolor": "white", "markeredgewidth": 2}))
     axes.plot(columns, rows, "o", markersize=size, **style)
     text = "\n".join(f"{names.ravel()[place]} {flat[place]:{'+' if signed else ''}#.2g}" for place in order)
     style = {"va": "top", "fontsize": 7, "family": "DejaVu Sans Mono", "linespacing": 1.6, "transform": axes.transAxes}

@@ -145,7 +145,7 @@ def write_pairs(
     folder: Path, shown: Shown, chosen: Sequence[str], maps: Mapping[str, tuple], window: int, clusters: int
 ) -> int:
     """Write the images of every chosen pair, and return how many; `maps` are as in interaction_plots."""
-    strip, columns = Board(1, 3), min(5, 1 + len(shown.maps))
+    strip, columns = Board(1, 3), min(5, max(3, 1 + len(shown.maps)))
     every = Board(-(-(1 + len(shown.maps)) // columns), columns)
     cam = Board(2, 3) if GRAD_CAM in shown.maps else None
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def _write_methods(folder: Path, shown: Shown, row: int, branch: str, strip: Boa
         save_fast(folder / f"{start}_{method}.png", drawn)
         tiles.append(own[1])
         headings.append(f"{_short(method)}, {scale_of(most, signed)}")
-    title = f"{shown.title(row)}: {BRANCH_NAMES[branch]} by every method"
+    title = f"{shown.title(row)}: {BRANCH_NAMES[branch]}, all methods"
     save_fast(folder / f"{start}_comparison.png", every.fill(title, tiles, headings))
 
 

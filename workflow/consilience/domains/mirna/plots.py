@@ -55,7 +55,9 @@ def position_profiles(positions: pd.DataFrame, enrichment: pd.DataFrame, shown: 
             axes.set_title(f"{BRANCH_TITLES[branch]}: {words(method)}")
         line[0].set_ylabel("per nucleotide")
     models = colors_of(list(dict.fromkeys(enrichment["model"])))
-    for axes, branch, name in zip(lines[2], BRANCHES, ("nucleotides 2–8", region), strict=True):
+    for axes, branch, name in zip(
+        lines[2], BRANCHES, ("nucleotides 2–8", region if len(shapes) else "the match"), strict=True
+    ):
         _ratios(axes, _own(ratios, branch=branch), methods, models)
         axes.set_title(f"Share of {name}, relative to chance")
     lines[2, 1].set_yticklabels([])

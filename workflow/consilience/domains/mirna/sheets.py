@@ -19,6 +19,7 @@ from consilience.domains.mirna.colors import (
     ON_CORNERS,
     limit,
     scale,
+    sign_colors,
     words,
     write_letters,
 )
@@ -27,7 +28,7 @@ from consilience.domains.mirna.pairs import SEED
 from consilience.domains.mirna.plots import NUCLEOTIDES, REGION
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.shown import Images, Shown
-from consilience.figures.style import BLACK, GRAY, NEGATIVE, POSITIVE, PURPLE, new_figure, styled
+from consilience.figures.style import BLACK, GRAY, PURPLE, new_figure, styled
 from consilience.files import whole
 
 WIDTH, HEIGHT = 11.7, 8.3  # inches: A4 on its side
@@ -100,12 +101,13 @@ def sheet(
 
 def _caption(shown: Shown, duplex: Duplex, windows: np.ndarray | None) -> str:
     laid = "on its match" if duplex.matched else "where most of nucleotides 2–8 pair (there is no match)"
+    sizes = "" if shown.signed[shown.primary] else " (sizes)"
     asked = " Purple: nucleotides in windows that are complementary, wherever they lie."
     asked = asked if windows is not None and windows.any() else ""
     return (
         f"The miRNA, from its 3' end, is laid below the site {laid}; lines: base pairs, dots: G with U. Shaded: "
         f"nucleotides 2–8 and what lies across.{asked} Bars: how far the log-odds of a pair fall under mutation of a "
-        f"nucleotide, and {words(shown.primary)} divided over nucleotides; orange speaks for a pair, blue against it. "
+        f"nucleotide, and {words(shown.primary)}{sizes} divided over nucleotides; orange speaks for a pair, blue against it. "
         f"Means over members. Images: {ON_CORNERS[0].lower()}{ON_CORNERS[1:]} Each has its own scale."
     )
 
@@ -137,7 +139,8 @@ def _sequences(
         for bottom, (name, values) in zip(bottoms, names.items(), strict=True):
             found = shown.nucleotides(name, branch, row) if values is None else values[branch]
             axes = figure.add_axes((0.115, bottom, 0.865, 0.07))
-            _bars(axes, own[branch], np.nan_to_num(found[: len(own[branch])]), ends, shaded)
+            signed = shown.signed.get(name, True)
+            _bars(axes, own[branch], np.nan_to_num(found[: len(own[branch])]), ends, shaded, signed)
             axes.set_ylabel(textwrap.fill(words(name), 15), rotation=0, ha="right", va="center", fontsize=7)
             axes.yaxis.set_label_coords(-0.035, 0.5)
     axes = figure.add_axes((0.115, 0.645, 0.865, 0.105))
@@ -147,9 +150,9 @@ def _sequences(
         axes.add_collection(LineCollection(lines, colors=PURPLE, linewidths=2.4), autolim=False)
 
 
-def _bars(axes: Axes, places: np.ndarray, values: np.ndarray, ends: tuple, shaded: tuple) -> None:
+def _bars(axes: Axes, places: np.ndarray, values: np.ndarray, ends: tuple, shaded: tuple, signed: bool) -> None:
     axes.axvspan(*shaded, color=REGION, linewidth=0, zorder=0)
-    axes.bar(places, values, color=[POSITIVE if value >= 0 else NEGATIVE for value in values], width=0.8)
+    axes.bar(places, values, color=sign_colors(values, signed), width=0.8)
     axes.axhline(0, color=GRAY, linewidth=0.6)
     axes.set(xlim=ends, xticks=[])
     axes.spines["bottom"].set_visible(False)
@@ -197,7 +200,7 @@ def _table(axes: Axes, shown: Shown, branch: str, row: int, name: str) -> None:
     rows = top_kmers(shown, branch, row)
     columns = {
         "k-mer": [kmer for kmer, _, _ in rows] or ["none"],
-        "attribution": [f"{value:+#.3g}" for _, value, _ in rows],
+        "attribution": [f"{value:{'+' if shown.signed[shown.primary] else ''}#.3g}" for _, value, _ in rows],
         "positions": [", ".join(map(str, found)) for _, _, found in rows],
     }
     for place, (head, cells) in zip((0, 0.3, 0.36), columns.items(), strict=True):
