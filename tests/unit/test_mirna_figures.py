@@ -193,6 +193,11 @@ def test_profiles_and_ratios_are_those_of_the_tables():
     names = [label.get_text() for label in figure.axes[1].get_xticklabels()]
     assert names[:7] == list("8765432")
     assert {"\u22125", "+5", "+10"} <= set(names)
+    short = ratios.replace("planted match", "6-mer seed match")
+    axes = position_profiles(profiles, short, "small", "mutagenesis").axes[1]
+    match = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert (round(match.x0, 6), round(match.x1, 6)) == (1.5, 7.5)  # opposite nucleotides 7 to 2
+    assert [label.get_text() for label in axes.get_xticklabels()][:7] == list("8765432")
     for axes, filled in ((figure.axes[4], False), (figure.axes[5], True)):
         dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
         assert len(dots) == 2 * 2
@@ -309,7 +314,7 @@ def cluster_tables(shown, clusters=2):
             found = clustered(sizes, names, kind, 12, clusters)
             facts = {"model": "small", "branch": branch}
             rows += [facts | row for row in cluster_rows(sizes, values.mean(axis=0), names, kind, found)]
-            more = {"kind": kind, "silhouette": 0.25, "stability": 0.75, "low": 0.5, "high": np.nan}
+            more = {"kind": kind, "silhouette": 0.25, "stability": 0.75, "low": 0.5, "high": np.nan, "chance": 0.125}
             stabilities.append(facts | more)
     return pd.DataFrame(rows), pd.DataFrame(stabilities)
 
@@ -332,7 +337,8 @@ def test_clusters_are_written_below_their_motifs_and_colored_in_the_image():
         assert {tuple(place) for place in np.argwhere(colored)} == set(
             zip(placed["row"], placed["column"], strict=True)
         )
-        assert "silhouette 0.25, stability 0.75" in figure.axes[2 * line].get_title(loc="left")
+        title = figure.axes[2 * line].get_title(loc="left")
+        assert title.endswith("silhouette 0.25, stability 0.75 [0.50, undefined], chance 0.12")
 
 
 def test_many_clusters_and_many_k_mers_are_said():

@@ -63,7 +63,7 @@ def cluster_panels(
         f"the most important first; bars: mean attribution{colors}. By image: the "
         f"upper quarter of pixels, by k-means on their places; crosses: centers. {ON_CORNERS} Silhouette: 1 for "
         "clusters far apart, 0 for none. Stability: adjusted Rand index on resamples of families, 1 for the same "
-        "clusters, 0 for chance; brackets: 95 %."
+        "clusters; brackets: 95 %; chance: that of unrelated choices of k-mers."
     )
     entitle(figure, f"Important k-mers in clusters: by sequence, and by place in the image ({shown})", caption)
     return figure
@@ -77,8 +77,9 @@ def _title(stability: pd.DataFrame, shown: str, branch: str, kind: str, kmers: i
     row = own.iloc[0]
     value, low, high = (number(row[column], ".2f") for column in ("stability", "low", "high"))
     interval = "" if low == "undefined" else f" [{low}, {high}]"
-    separator = "\n" if kind == "image" else "; "
-    return f"{name}{separator}silhouette {number(row['silhouette'], '.2f')}, stability {value}{interval}"
+    separator, within = ("\n", "\n") if kind == "image" else ("; ", ", ")
+    told = f"{name}{separator}silhouette {number(row['silhouette'], '.2f')}{within}stability {value}{interval}"
+    return f"{told}, chance {number(row['chance'], '.2f')}"
 
 
 def _aligned(axes: Axes, rows: pd.DataFrame, k: int, signed: bool) -> None:

@@ -18,7 +18,9 @@ from consilience.figures.style import BLACK, GRAY, METHOD_COLORS, entitle, new_f
 NUCLEOTIDES = "mutagenesis of nucleotides"
 MUTAGENESIS = "mutagenesis"
 REGION = "#F0EBDD"  # behind the seed and its match
-MATCH_WIDTHS = {"planted match": 7, "6-mer seed match": 6}
+# In the site, where position 1 lies opposite nucleotide 8 of the miRNA, and 7 opposite its second.
+OPPOSITE_SEED = range(1, 8)
+FIRST_OF_MATCH = {"planted match": 1, "6-mer seed match": 2}
 SPREAD = 0.6  # of a line, over which models stand apart
 
 
@@ -64,8 +66,8 @@ def position_profiles(positions: pd.DataFrame, enrichment: pd.DataFrame, shown: 
     _keys(figure, models)
     caption = (
         f"Profiles: {shown}, attributions with their sign, means over test pairs; bands: 95 % intervals, resampling "
-        "families. Shaded: the seed, and its match in the site, below whose nucleotides stand those of the miRNA that "
-        "pair with them. Ratios: positives only; the region's share of absolute attribution by what it would have "
+        "families. Shaded: the seed, and its match in the site, where the numbers are those of the miRNA's nucleotides "
+        "that lie opposite. Ratios: positives only; the region's share of absolute attribution by what it would have "
         f"were it moved along the sequences (dashed: 1, chance). Filled: p < {SIGNIFICANT} (permutations)."
     )
     entitle(figure, "Do the networks look at the seed and its match?", caption)
@@ -73,7 +75,7 @@ def position_profiles(positions: pd.DataFrame, enrichment: pd.DataFrame, shown: 
 
 
 def _profile(axes: Axes, rows: pd.DataFrame, branch: str, region: str) -> None:
-    first, last = (2, 8) if branch == "mirna" else (1, MATCH_WIDTHS[region])
+    first, last = (2, 8) if branch == "mirna" else (FIRST_OF_MATCH[region], OPPOSITE_SEED[-1])
     axes.axvspan(first - 0.5, last + 0.5, color=REGION, zorder=0, linewidth=0)
     axes.axhline(0, color=GRAY, linewidth=0.6, zorder=1)
     for label, color in LABEL_COLORS.items():
@@ -88,11 +90,11 @@ def _profile(axes: Axes, rows: pd.DataFrame, branch: str, region: str) -> None:
         return
     axes.legend(loc="best", handlelength=1.2)
     axes.grid(axis="y")
-    _number(axes, rows["position"], branch, last)
+    _number(axes, rows["position"], branch)
 
 
-def _number(axes: Axes, positions: pd.Series, branch: str, last: int) -> None:
-    """Write numbers below nucleotides; below a match, those of the miRNA's that pair with it."""
+def _number(axes: Axes, positions: pd.Series, branch: str) -> None:
+    """Write numbers below nucleotides; opposite the seed, those of the miRNA."""
     start, end = int(positions.min()), int(positions.max())
     axes.set_xlim(start - 0.6, end + 0.6)
     if branch == "mirna":
@@ -100,13 +102,13 @@ def _number(axes: Axes, positions: pd.Series, branch: str, last: int) -> None:
         axes.set_xticks(ticks)
         axes.set_xlabel("nucleotide of the miRNA, from its 5' end")
         return
-    highest = last + 1  # nucleotide 8 pairs first with a match of 7, nucleotide 7 with one of 6
-    inside = list(range(1, last + 1))
-    beside = {place: place - 1 if place < 1 else place - last for place in range(start, end + 1) if place not in inside}
-    names = {place: str(highest + 1 - place) for place in inside}
+    first, last = OPPOSITE_SEED[0], OPPOSITE_SEED[-1]
+    outside = [place for place in range(start, end + 1) if place not in OPPOSITE_SEED]
+    beside = {place: place - (first if place < first else last) for place in outside}
+    names = {place: str(last + 2 - place) for place in OPPOSITE_SEED}
     names |= {place: f"{away:+d}".replace("-", "\u2212") for place, away in beside.items() if away % 5 == 0}
     axes.set_xticks(list(names), list(names.values()))
-    axes.set_xlabel("in the match the miRNA's nucleotide that pairs; beside it the distance")
+    axes.set_xlabel("nucleotide of the miRNA that lies opposite; beside them the distance")
 
 
 def _ratios(axes: Axes, rows: pd.DataFrame, methods: Sequence[str], models: Mapping[str, str]) -> None:

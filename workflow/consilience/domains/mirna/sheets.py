@@ -107,8 +107,8 @@ def _caption(shown: Shown, duplex: Duplex, windows: np.ndarray | None) -> str:
     return (
         f"The miRNA, from its 3' end, is laid below the site {laid}; lines: base pairs, dots: G with U. Shaded: "
         f"nucleotides 2–8 and what lies across.{asked} Bars: how far the log-odds of a pair fall under mutation of a "
-        f"nucleotide, and {words(shown.primary)}{sizes} divided over nucleotides; orange speaks for a pair, blue against "
-        f"it. Means over members. Images: {ON_CORNERS[0].lower()}{ON_CORNERS[1:]} Each has its own scale."
+        f"nucleotide, and {words(shown.primary)}{sizes} divided over nucleotides; orange speaks for a pair, blue "
+        f"against it. Means over members. Images: {ON_CORNERS[0].lower()}{ON_CORNERS[1:]} Each has its own scale."
     )
 
 
