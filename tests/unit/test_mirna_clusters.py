@@ -16,6 +16,7 @@ from consilience.domains.mirna.clusters import (
     STABILITY_COLUMNS,
     by_place,
     by_sequence,
+    chance_stability,
     chosen_places,
     cluster_rows,
     clustered,
@@ -174,7 +175,7 @@ def test_the_same_importance_has_the_same_clusters(kind):
     importance = np.random.default_rng(2).random(4**K)
     found = clustered(importance, NAMES, kind, 30, 4)
     one = stability([importance] * 5, NAMES, kind, 30, 4, found)
-    assert set(one) | {"branch"} == set(STABILITY_COLUMNS)
+    assert set(one) | {"branch", "chance"} == set(STABILITY_COLUMNS)
     assert [one["stability"], one["low"], one["high"]] == [1, 1, 1]
     assert (one["resamples"], one["kmers"], one["clusters"]) == (5, len(found), 4)
 
@@ -250,3 +251,20 @@ def test_nothing_can_be_said_of_one_kmer():
         one = stability([importance, 0 * importance], NAMES, kind, 5, 3, clustered(importance, NAMES, kind, 5, 3))
         assert (one["clusters"], one["kmers"], one["resamples"]) == (1, 1, 0)
         assert np.isnan([one["silhouette"], one["stability"]]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unrelated_importances_agree_by_chance_alone_and_more_than_rand_says(kind):
+    """Space is cut alike whatever is important: the chance level is that of independent draws, well above 0."""
+    random = np.random.default_rng(0)
+    importance = random.random(4**K)
+    chance = chance_stability(importance, NAMES, kind, 30, 4, 0)
+    values = []
+    for _ in range(20):
+        found = clustered(random.permutation(importance), NAMES, kind, 30, 4)
+        values.append(stability([random.permutation(importance)], NAMES, kind, 30, 4, found)["stability"])
+    assert chance == pytest.approx(np.nanmean(values), abs=3 * np.nanstd(values) / np.sqrt(5))
+    assert chance < 0.95
+    if kind == "image":
+        assert chance > 0.2
+    assert np.isnan(chance_stability(np.zeros(4**K), NAMES, kind, 30, 4, 0))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from consilience.domains.mirna.notes import LOW, SIGNIFICANT, STABLE, note_lines
+from consilience.domains.mirna.notes import LOW, SIGNIFICANT, note_lines
 from consilience.domains.mirna.tables import COLUMNS
 
 NUCLEOTIDES = "mutagenesis of nucleotides"
@@ -65,9 +65,9 @@ def interactions_table(p_value=0.01):
     return pd.DataFrame(rows, columns=["model", "sample", "complementary", "at_complementary", "elsewhere", "p_value"])
 
 
-def stability_table(sequence=0.6, image=0.7):
-    rows = [("sequence", sequence - 0.1), ("image", image), ("sequence", sequence + 0.1), ("image", image)]
-    return pd.DataFrame(rows, columns=["kind", "stability"])
+def stability_table(low=0.5, chance=0.2):
+    rows = [("site", "sequence", 0.7, 0.6, 0.1), ("mirna", "image", 0.61, low, chance)]
+    return pd.DataFrame(rows, columns=["branch", "kind", "stability", "low", "chance"])
 
 
 def lines_of(**changes):
@@ -146,19 +146,20 @@ def test_without_complementary_windows_interactions_are_not_tested():
 @pytest.mark.parametrize(
     ("levels", "told"),
     [
-        ((STABLE, STABLE), None),
-        ((STABLE - 0.01, 0.7), "by sequence 0.490"),
-        ((0.7, STABLE - 0.01), "by image 0.490"),
-        ((0.2, np.nan), "by sequence 0.200, by image undefined"),
+        ((0.21, 0.2), None),
+        ((0.2, 0.2), "mirna by image 0.610 (chance 0.200)"),
+        ((np.nan, 0.7), "mirna by image 0.610 (chance 0.700)"),
+        ((0.5, np.nan), "mirna by image 0.610 (chance undefined)"),
     ],
 )
-def test_clusters_that_do_not_come_out_again_are_told(levels, told):
+def test_clusters_that_come_out_no_more_than_unrelated_ones_are_told(levels, told):
     lines = lines_of(cluster_stability=stability_table(*levels))
     if told is None:
         assert len(lines) == 5
     else:
         assert lines[5] == (
-            f"clusters of k-mers (deeplift) hardly come out again on resamples (adjusted Rand index: {told})"
+            "clusters of k-mers (deeplift) that come out again no more than unrelated ones (adjusted Rand index): "
+            + told
         )
 
 

@@ -8,6 +8,7 @@ from consilience.domains.mirna.fcgr import pixels
 from consilience.domains.mirna.positions import (
     AFTER,
     BEFORE,
+    NO_MATCH,
     aligned,
     enrichment,
     inside_windows,
@@ -15,6 +16,7 @@ from consilience.domains.mirna.positions import (
     per_nucleotide,
     per_window,
     seed_region,
+    without_ends,
 )
 from consilience.domains.mirna.sequences import encode
 from consilience.faithfulness.resampling import Resampling
@@ -94,7 +96,7 @@ def test_planted_matches_are_where_they_were_planted():
     mirnas, sites = ["ACGTACGTACGT"] * 5, ["ACGTACGTACGT" + partner("CGTACGTA")] * 5
     starts, inside, kind = match_regions(mirnas, sites, planted, 14)
     assert kind == "planted match"
-    assert starts.tolist() == [0, -1, 7, -1, 11]
+    assert starts.tolist() == [0, NO_MATCH, 7, NO_MATCH, 11]
     marked = ["".join(".x"[value] for value in row) for row in inside.astype(int)]
     assert marked == ["xxxxxxx.......", "." * 14, ".......xxxxxxx", "." * 14, "...........xxx"]
 
@@ -110,9 +112,11 @@ def test_without_planted_ones_matches_of_six_are_found_by_text():
     assert kind == "6-mer seed match"
     for start, marks, mirna, site in zip(starts, inside, mirnas, sites, strict=True):
         expected = site.find(partner(mirna[1:7]))
-        assert start == expected
+        # The place opposite nucleotide 8, one before the match of nucleotides 2 to 7.
+        assert start == (expected - 1 if expected >= 0 else NO_MATCH)
         assert np.flatnonzero(marks).tolist() == (list(range(expected, expected + 6)) if expected >= 0 else [])
-    assert 75 <= (starts >= 0).sum() < 150
+    assert 75 <= (starts > NO_MATCH).sum() < 150
+    assert (starts == -1).any()
 
 
 def test_unknown_and_absent_nucleotides_match_nothing():
@@ -120,19 +124,19 @@ def test_unknown_and_absent_nucleotides_match_nothing():
     mirnas = ["AACGNGTTTTTT", "AAC", "A", "AACGTCTTTTTT"]
     sites = ["TTTACNCGTTTT", "GTTTTTTTTTTT", "CCCCCCCCCCCC", "CC" + partner("ACGTCT") + "CCCC"]
     starts, inside, _ = match_regions(mirnas, sites, [-1] * 4, 12)
-    assert starts.tolist() == [-1, -1, -1, 2]
+    assert starts.tolist() == [NO_MATCH, NO_MATCH, NO_MATCH, 1]
     assert inside.sum(axis=1).tolist() == [0, 0, 0, 6]
 
 
 def test_profiles_are_aligned_at_their_matches():
     random = np.random.default_rng(0)
     values = random.normal(size=(2, 4, 15))
-    starts = np.array([0, 14, -1, 6])
+    starts = np.array([-1, 14, NO_MATCH, 6])
     found = aligned(values, starts)
     assert found.shape == (2, 4, BEFORE + 7 + AFTER)
     for method, sample, column in np.ndindex(found.shape):
         place = starts[sample] + column - BEFORE
-        if starts[sample] >= 0 and 0 <= place < 15:
+        if starts[sample] > NO_MATCH and 0 <= place < 15:
             assert found[method, sample, column] == values[method, sample, place]
         else:
             assert np.isnan(found[method, sample, column])
@@ -144,6 +148,14 @@ def test_windows_lie_in_a_region_as_far_as_their_nucleotides_do():
     assert found.shape == (3, 8)
     for row, start in np.ndindex(3, 8):
         assert found[row, start] == pytest.approx(sum(region[row, start : start + 4]) / 4)
+
+
+def test_the_ends_of_what_is_known_are_left_out():
+    values = np.array([[1.0, 2, 3, 4, 5, 6], [np.nan, 1, np.nan, 2, 3, np.nan], [1, 2, np.nan, np.nan, np.nan, np.nan]])
+    none = np.nan
+    expected = [[none, 2, 3, 4, 5, none], [none, none, none, 2, none, none], [none] * 6]
+    np.testing.assert_array_equal(without_ends(values, 1), expected)
+    np.testing.assert_array_equal(without_ends(values, 0), values)
 
 
 # Enrichment

@@ -172,7 +172,9 @@ def test_the_shown_model_is_asked_and_what_it_says_is_kept(study, networks, tmp_
     tables = Tables(Pairs.of(study.dataset, samples, K), settings, 0)
     params = Given(analysis=settings, models=["other", "tiny"], shown="tiny")
     given = Given(predictions=[tmp_path / "absent.tsv", tmp_path / "p.tsv"])
-    analyze.probe_shown(given, params, networks, tables, samples, tmp_path / "maps.h5")
+    falls = networks.falls(samples)
+    tables.add_falls("tiny", falls)
+    analyze.probe_shown(given, params, networks, falls, tables, samples, tmp_path / "maps.h5")
     with read_h5(tmp_path / "maps.h5") as file:
         assert list(read_strings(file, "samples")) == samples
         chosen = list(read_strings(file, "chosen"))
@@ -181,7 +183,6 @@ def test_the_shown_model_is_asked_and_what_it_says_is_kept(study, networks, tmp_
         positives = [name for name, label in zip(samples, labels, strict=True) if label]
         asked = {*chosen, *positives[:2]}
         assert set(file["interactions"]) == set(file["complementary"]) == asked
-        falls = networks.falls(samples)
         for branch in BRANCHES:
             np.testing.assert_allclose(file[f"nucleotides/{branch}"][...], falls[branch], atol=1e-5)
             assert set(file[f"activations/{branch}"]) == set(chosen)

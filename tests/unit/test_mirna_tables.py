@@ -193,6 +193,7 @@ def test_tables_without_rows_have_their_columns(pairs, tmp_path):
 
 def test_tables_have_their_columns_and_no_others(pairs, maps, predicted):
     tables = analyzed(pairs, maps, predicted)
+    tables.add_clusters("tiny", maps["mutagenesis"])
     tables.add_interactions("tiny", interactions_of(pairs), outcome_of(pairs, predicted), 50)
     for name, rows in tables.rows.items():
         assert tuple(tables.frames()[name]) == COLUMNS[name]
@@ -253,7 +254,10 @@ def test_positions_are_means_of_nucleotides_by_label(dataset, pairs, maps, frame
 def test_enrichment_is_told_of_every_region_that_there_is(dataset, pairs, maps, frames):
     table = frames["enrichment"].set_index(["method", "branch", "label"])
     assert set(table.index) == {
-        (method, *part) for method in METHODS for part in (("mirna", "pair"), ("mirna", "no pair"), ("site", "pair"))
+        (method, *part)
+        for method in METHODS
+        if method != "mutagenesis"  # its k-mers have their share by place
+        for part in (("mirna", "pair"), ("mirna", "no pair"), ("site", "pair"))
     }
     regions = table.reset_index().groupby("branch")["region"].unique().apply(list).to_dict()
     assert regions == {"mirna": ["nucleotides 2-8"], "site": ["planted match"]}
@@ -298,7 +302,10 @@ def test_agreement_is_over_the_pairs_own_kmers(pairs, maps, frames):
     assert table.loc[("mutagenesis", "deeplift", "pearson"), "value"] == pytest.approx(np.mean(values))
 
 
-def test_clusters_are_of_the_primary_methods_mean_sizes(dataset, maps, frames):
+def test_clusters_are_of_mean_sizes(dataset, pairs, maps):
+    tables = Tables(pairs, SETTINGS, 0)
+    tables.add_clusters("tiny", maps["mutagenesis"])
+    frames = tables.frames()
     own = np.abs(maps["mutagenesis"]).mean(axis=0)
     signed = maps["mutagenesis"].mean(axis=0)
     for branch in BRANCHES:
@@ -311,6 +318,19 @@ def test_clusters_are_of_the_primary_methods_mean_sizes(dataset, maps, frames):
     assert frames["cluster_stability"][["branch", "kind"]].to_numpy().tolist() == [
         [branch, kind] for branch in BRANCHES for kind in ("sequence", "image")
     ]
+
+
+def test_falls_of_nucleotides_are_enriched_without_the_sites_ends(pairs):
+    """What is at the ends of sites alone is no match's, whatever share of it a match covers."""
+    tables = Tables(pairs, SETTINGS, 0)
+    falls = {branch: np.where(codes < 4, 1.0, np.nan) for branch, codes in pairs.codes.items()}
+    falls["site"][:, : K - 1] = 100
+    tables.add_falls("tiny", falls)
+    rows = tables.frames()["enrichment"]
+    assert set(rows["method"]) == {"mutagenesis of nucleotides"}
+    assert rows["ratio"].to_numpy() == pytest.approx(1)
+    profile = tables.frames()["positions"].query("branch == 'site'")
+    assert profile["value"].max() > 10
 
 
 def test_comparisons_name_kmers_by_branch(tmp_path_factory):

@@ -22,8 +22,6 @@ from consilience.evaluation import best_loss
 from consilience.files import read_json, read_table, whole, write_h5, write_json, write_strings, write_table
 from consilience.jobs import job
 
-NUCLEOTIDES = "mutagenesis of nucleotides"
-
 
 def signed_methods(names: Sequence[str], own: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
     """Say which methods give contributions with a sign; `own` are the facts of the slice's."""
@@ -92,24 +90,39 @@ def summary(
     }
 
 
-def analyze_models(given: Any, params: Any, dataset: Dataset, tables: Tables, samples: Sequence[str]) -> None:
-    """Add the tables of every model from its attribution files."""
+def analyze_models(
+    given: Any, params: Any, dataset: Dataset, split: pd.DataFrame, tables: Tables, samples: Sequence[str]
+) -> tuple[Networks, dict[str, np.ndarray]]:
+    """Add the tables of every model; return the networks of the shown one, and its falls under mutation."""
     methods, signed = params.methods, signed_methods(params.methods, params.own_methods)
     for place, model in enumerate(params.models):
         paths = given.attributions[place * len(methods) : (place + 1) * len(methods)]
         maps = {name: maps_of(dataset, read(path, showcase=True)) for name, path in zip(methods, paths, strict=True)}
         predicted = probabilities(given.predictions[place], samples, dataset.targets[0])
         tables.add(model, maps, signed, predicted, params.primary)
+        facts = (params.attribution, params.own_methods, params.seed, params.device)
+        networks = Networks.load(dataset, split, given.ensembles[place], *facts)
+        falls = networks.falls(samples)
+        tables.add_falls(model, falls)
+        if model == params.shown:
+            tables.add_clusters(model, maps[params.primary])
+            shown = networks, falls
+    return shown
 
 
-def probe_shown(given: Any, params: Any, networks: Networks, tables: Tables, samples: Sequence[str], path: str) -> None:
-    """Ask the shown model's networks about nucleotides and pairs of windows; adds tables and writes maps."""
+def probe_shown(
+    given: Any,
+    params: Any,
+    networks: Networks,
+    falls: Mapping[str, np.ndarray],
+    tables: Tables,
+    samples: Sequence[str],
+    path: str,
+) -> None:
+    """Ask the shown model's networks about pairs of windows; adds their table and writes maps, `falls` among them."""
     settings, labels = params.analysis, tables.pairs.labels
     place = params.models.index(params.shown)
     outcome = outcomes(labels, probabilities(given.predictions[place], samples, networks.target))
-    falls = networks.falls(samples)
-    for branch, values in falls.items():
-        tables.add_positions({"model": params.shown, "method": NUCLEOTIDES}, branch, values, 1)
     chosen = [samples[row] for row in in_turn(outcome, settings["n_samples"])]
     positives = [name for name, label in zip(samples, labels, strict=True) if label == 1]
     asked = list(dict.fromkeys([*chosen, *positives[: settings["interaction_samples"]]]))
@@ -129,13 +142,9 @@ if "snakemake" in globals():
         with Dataset.open(given.dataset) as dataset:
             samples = list(read(given.attributions[0], showcase=True).showcase["samples"])
             tables = Tables(Pairs.of(dataset, samples, params.k), params.analysis, params.seed)
-            analyze_models(given, params, dataset, tables, samples)
-            shown = given.ensembles[params.models.index(params.shown)]
-            networks = Networks.load(
-                dataset, split, shown, params.attribution, params.own_methods, params.seed, params.device
-            )
+            networks, falls = analyze_models(given, params, dataset, split, tables, samples)
             log.info("networks are asked on %s", networks.reader.device)
-            probe_shown(given, params, networks, tables, samples, output.maps)
+            probe_shown(given, params, networks, falls, tables, samples, output.maps)
         frames = tables.frames()
         for name, frame in frames.items():
             write_table(output[name], frame)

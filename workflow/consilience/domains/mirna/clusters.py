@@ -15,8 +15,20 @@ SHIFT_RANGE = range(-SHIFTS, SHIFTS + 1)
 KINDS = ("sequence", "image")
 PERCENTILE = 75  # of |attribution| over the pixels that have any, above which the classical form takes a pixel
 STARTS = 10  # of k-means
+CHANCES = 5  # pairs of unrelated choices
 CLUSTER_COLUMNS = ("branch", "kind", "cluster", "kmer", "row", "column", "attribution", "motif")
-STABILITY_COLUMNS = ("branch", "kind", "clusters", "kmers", "silhouette", "stability", "low", "high", "resamples")
+STABILITY_COLUMNS = (
+    "branch",
+    "kind",
+    "clusters",
+    "kmers",
+    "silhouette",
+    "stability",
+    "low",
+    "high",
+    "chance",
+    "resamples",
+)
 
 
 def mismatches(kmers: Sequence[str], others: Sequence[str]) -> np.ndarray:
@@ -161,3 +173,23 @@ def stability(
         "high": float(high),
         "resamples": len(indices),
     }
+
+
+def chance_stability(importance: np.ndarray, kmers: np.ndarray, kind: str, top: int, clusters: int, seed: int) -> float:
+    """Return the mean stability of unrelated choices: clusters of importances that are shuffled over the k-mers.
+
+    Two clusterings cut one space, whatever is important, so that k-mers they have in common share clusters far beyond
+    what the adjusted Rand index calls chance. NaN where nothing can be compared.
+    """
+    random = np.random.default_rng(seed)
+    held = np.flatnonzero(importance > 0)
+
+    def shuffled() -> np.ndarray:
+        other = np.zeros_like(importance)
+        other[held] = random.permutation(importance[held])
+        return other
+
+    found = [stability([shuffled()], kmers, kind, top, clusters, own) for own in
+             (clustered(shuffled(), kmers, kind, top, clusters) for _ in range(CHANCES)) if own]  # fmt: skip
+    values = [one["stability"] for one in found if np.isfinite(one["stability"])]
+    return float(np.mean(values)) if values else float("nan")

@@ -13,7 +13,6 @@ SIGNIFICANT = 0.05
 TOLD = ("matthews_corrcoef", "f1", "specificity", "average_precision")
 NAMES = {"matthews_corrcoef": "MCC", "f1": "F1", "specificity": "specificity", "average_precision": "AUPRC"}
 LOW = 0.3  # correlation with mutagenesis below which a method is named
-STABLE = 0.5
 
 
 def note_lines(
@@ -87,8 +86,13 @@ def _interactions(table: pd.DataFrame, shown: str) -> Iterator[str]:
 
 
 def _clusters(table: pd.DataFrame, primary: str) -> Iterator[str]:
-    means = table.groupby("kind", sort=False)["stability"].mean()
-    weak = [kind for kind, value in means.items() if not value >= STABLE]
-    if weak:
-        values = ", ".join(f"by {kind} {number(_known(means[kind]))}" for kind in weak)
-        yield f"clusters of k-mers ({primary}) hardly come out again on resamples (adjusted Rand index: {values})"
+    weak = table[~(table["low"] > table["chance"])]
+    if len(weak):
+        named = (
+            f"{row.branch} by {row.kind} {number(_known(row.stability))} (chance {number(_known(row.chance))})"
+            for row in weak.itertuples()
+        )
+        yield (
+            f"clusters of k-mers ({primary}) that come out again no more than unrelated ones (adjusted Rand index): "
+            f"{', '.join(named)}"
+        )

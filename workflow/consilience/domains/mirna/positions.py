@@ -15,7 +15,7 @@ from consilience.domains.mirna.sequences import reverse_complement
 from consilience.faithfulness.resampling import Resampling
 
 BEFORE, AFTER = 10, 10  # nucleotides shown beside a match in the site
-NO_MATCH = -1
+NO_MATCH = -100  # below every start of a match
 
 
 def per_window(maps: np.ndarray, windows: np.ndarray) -> np.ndarray:
@@ -55,31 +55,42 @@ def seed_region(length: int) -> np.ndarray:
 def match_regions(
     mirnas: Sequence[str], sites: Sequence[str], planted: Sequence[int], length: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return where each site matches its miRNA's seed: starts (samples,) from 0, -1 for none; bool (samples, length).
+    """Return where each site matches its miRNA's seed: starts (samples,), and nucleotides, bool (samples, length).
 
-    That is where a match was planted; where none was anywhere, the first that pairs with nucleotides 2 to 7. The third
-    part says which of both.
+    A start is the place, from 0, of the nucleotide opposite the miRNA's eighth, -1 where the site begins behind it, and
+    `NO_MATCH`. It is where a match was planted; where none was anywhere, the first that pairs with nucleotides 2 to 7,
+    of which alone the match then consists. The third part says which of both.
     """
-    starts, size, kind = np.asarray(planted, int) - 1, SEED.stop - SEED.start, "planted match"
-    if (starts < 0).all():
+    starts, first, kind = np.asarray(planted, int) - 1, 0, "planted match"
+    starts = np.where(starts < 0, NO_MATCH, starts)
+    if (starts == NO_MATCH).all():
+        first, kind = SEED.stop - SIX_MER.stop, "6-mer seed match"
         found = [
-            site.find(reverse_complement(mirna[SIX_MER])) if seed_match(mirna, site) else NO_MATCH
+            site.find(reverse_complement(mirna[SIX_MER])) - first if seed_match(mirna, site) else NO_MATCH
             for mirna, site in zip(mirnas, sites, strict=True)
         ]
-        starts, size, kind = np.asarray(found), SIX_MER.stop - SIX_MER.start, "6-mer seed match"
-    starts = np.where(starts < 0, NO_MATCH, starts)
-    places = np.arange(length)
-    inside = (places >= starts[:, None]) & (places < starts[:, None] + size) & (starts[:, None] >= 0)
+        starts = np.asarray(found)
+    places, size = np.arange(length), SEED.stop - SEED.start
+    inside = (places >= starts[:, None] + first) & (places < starts[:, None] + size)
     return starts, inside, kind
 
 
 def aligned(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Return values (..., samples, length) around each sample's start, (..., samples, BEFORE + 7 + AFTER); else NaN."""
     wide = np.full((*values.shape[:-1], values.shape[-1] + 2 * (BEFORE + AFTER) + 7), np.nan)
-    wide[..., BEFORE : BEFORE + values.shape[-1]] = values
-    places = np.maximum(starts, 0)[:, None] + np.arange(BEFORE + 7 + AFTER)
+    # One more in front, as a start may be -1.
+    wide[..., BEFORE + 1 : BEFORE + 1 + values.shape[-1]] = values
+    matched = starts > NO_MATCH
+    places = 1 + np.where(matched, starts, 0)[:, None] + np.arange(BEFORE + 7 + AFTER)
     chosen = np.take_along_axis(wide, np.broadcast_to(places, (*values.shape[:-1], places.shape[1])), -1)
-    return np.where((starts >= 0)[:, None], chosen, np.nan)
+    return np.where(matched[:, None], chosen, np.nan)
+
+
+def without_ends(values: np.ndarray, count: int) -> np.ndarray:
+    """Return values (samples, length) with the first and last `count` known ones of every row made unknown."""
+    known = np.isfinite(values)
+    before, behind = np.cumsum(known, axis=1), np.cumsum(known[:, ::-1], axis=1)[:, ::-1]
+    return np.where((before > count) & (behind > count), values, np.nan)
 
 
 def inside_windows(region: np.ndarray, k: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from consilience.domains.mirna.clusters import (
     CLUSTER_COLUMNS,
     KINDS,
     STABILITY_COLUMNS,
+    chance_stability,
     cluster_rows,
     clustered,
     stability,
@@ -30,6 +31,7 @@ from consilience.domains.mirna.groups import (
 )
 from consilience.domains.mirna.positions import (
     BEFORE,
+    NO_MATCH,
     aligned,
     enrichment,
     inside_windows,
@@ -37,6 +39,7 @@ from consilience.domains.mirna.positions import (
     per_nucleotide,
     per_window,
     seed_region,
+    without_ends,
 )
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.sequences import encode
@@ -61,6 +64,9 @@ COLUMNS = {
     "interactions": ("model", "sample", "outcome", "complementary", "at_complementary", "elsewhere", "p_value"),
 }  # fmt: skip
 STABILITY_RESAMPLES = 20
+NUCLEOTIDES = "mutagenesis of nucleotides"
+# Its k-mers have their share by place: those at the ends, where fewer overlap, have more, which is no enrichment.
+BY_NUCLEOTIDE = "mutagenesis"
 LABELS = {"pair": 1, "no pair": 0}
 
 
@@ -143,7 +149,8 @@ class Tables:
                 part = own[:, pairs.branches == branch]
                 row = facts | {"branch": branch} | statistics_row(part) | {"samples": len(own)}
                 self.rows["attribution_statistics"].append(row)
-                self.add_positions(facts, branch, per_window(part, pairs.windows[branch]), pairs.k)
+                scores = per_window(part, pairs.windows[branch])
+                self.add_positions(facts, branch, scores, pairs.k, enriched=method != BY_NUCLEOTIDE)
             self._extend("outcomes", {"model": model}, outcome_rows(own, method, pairs.branches, outcome))
         stacked, names = np.stack(list(maps.values())), list(maps)
         resampling = pairs.resampling(every, self.settings["resamples"], self.seed)
@@ -153,13 +160,19 @@ class Tables:
         families = pairs.table["family"].to_numpy()
         rows = comparison_rows(maps[primary], features, pairs.labels, predicted, families)
         self._extend("comparison", {"model": model, "method": primary}, rows)
-        self._add_clusters(model, maps[primary])
 
     def _extend(self, table: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
         self.rows[table] += [{**facts, **row} for row in rows]
 
-    def add_positions(self, facts: Mapping[str, str], branch: str, scores: np.ndarray, width: int) -> None:
-        """Add profile and enrichment of `scores` (samples, windows of `width` nucleotides)."""
+    def add_falls(self, model: str, falls: Mapping[str, np.ndarray]) -> None:
+        """Add profile and enrichment of the falls (samples, longest) under mutation, by branch."""
+        for branch, values in falls.items():
+            self.add_positions({"model": model, "method": NUCLEOTIDES}, branch, values, 1)
+
+    def add_positions(
+        self, facts: Mapping[str, str], branch: str, scores: np.ndarray, width: int, enriched: bool = True
+    ) -> None:
+        """Add the profile of `scores` (samples, windows of `width` nucleotides), and their enrichment if asked."""
         pairs = self.pairs
         nucleotides = per_nucleotide(scores, width)
         length = nucleotides.shape[1]
@@ -169,7 +182,9 @@ class Tables:
         else:
             table = pairs.table
             starts, region, name = match_regions(table["mirna"], table["site"], table["planted_position"], length)
-            profile, first, matched = aligned(nucleotides, starts), 1 - BEFORE, starts >= 0
+            profile, first, matched = aligned(nucleotides, starts), 1 - BEFORE, starts > NO_MATCH
+            # Fewer k-mers cover the ends of a sequence, so that mutations change less there, match or not.
+            scores = without_ends(scores, self.pairs.k - 1) if width == 1 else scores
         for label, value in LABELS.items():
             rows = np.flatnonzero((pairs.labels == value) & matched)
             if not len(rows):
@@ -178,7 +193,8 @@ class Tables:
             about = {**facts, "branch": branch, "label": label}
             self._add_profile(about, profile[rows], first, resampling)
             inside = inside_windows(region, width)[rows]
-            found = enrichment(np.abs(scores[rows]), inside, resampling, self.settings["permutations"], self.seed)
+            chances = (resampling, self.settings["permutations"], self.seed)
+            found = enrichment(np.abs(scores[rows]), inside, *chances) if enriched else None
             if found is not None:
                 ratio = {"ratio": found.ratio["value"], "low": found.ratio["low"], "high": found.ratio["high"]}
                 row = {"region": name, "share": found.share, "expected": found.expected, "p_value": found.p_value}
@@ -191,7 +207,8 @@ class Tables:
                 interval = resampling.interval(resampling.means(profile[:, place]))
                 self.rows["positions"].append({**about, "position": first + place, **interval, "samples": known})
 
-    def _add_clusters(self, model: str, maps: np.ndarray) -> None:
+    def add_clusters(self, model: str, maps: np.ndarray) -> None:
+        """Add the clusters of important k-mers by `maps` (samples, features), and whether they come out again."""
         settings, names = self.settings, kmers(self.pairs.k)
         resampling = self.pairs.resampling(np.arange(len(maps)), STABILITY_RESAMPLES, self.seed)
         for branch in BRANCHES:
@@ -203,7 +220,10 @@ class Tables:
                 if found:
                     facts = {"model": model, "branch": branch}
                     self._extend("clusters", facts, cluster_rows(sizes[0], part.mean(axis=0), names, kind, found))
-                    self._extend("cluster_stability", facts, [stability(sizes[1:], *choice, found)])
+                    row = stability(sizes[1:], *choice, found) | {
+                        "chance": chance_stability(sizes[0], *choice, self.seed)
+                    }
+                    self._extend("cluster_stability", facts, [row])
 
     def add_interactions(
         self, model: str, found: Mapping[str, Interactions], outcome: Mapping[str, str], permutations: int
