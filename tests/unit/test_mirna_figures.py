@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imread
 from matplotlib.patches import PathPatch
 
+from consilience.attribution.names import signed_methods
 from consilience.attribution.store import Attributions, write
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
@@ -35,7 +36,7 @@ from consilience.domains.mirna.pair_images import Board, map_tiles, pair_cluster
 from consilience.domains.mirna.plots import agreement_matrix, matrix_of, ordered_methods, position_profiles
 from consilience.domains.mirna.sequences import encode, reverse_complement
 from consilience.domains.mirna.sheets import Duplex, in_windows, sheet, top_kmers, write_sheets
-from consilience.domains.mirna.shown import Shown, read_shown, signed_methods
+from consilience.domains.mirna.shown import Shown, read_shown
 from consilience.figures.style import NEGATIVE, POSITIVE, new_figure
 from consilience.files import save_figure, write_h5, write_strings, write_tensors
 from tests.unit.figure_examples import everything, rendered

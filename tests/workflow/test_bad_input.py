@@ -154,7 +154,10 @@ def test_a_checkpoint_that_fits_takes_the_place_of_training(tmp_path, finished):
     ("table", "message"),
     [
         ("mature_miRNA_Transcript,site,validation\nACGUACGU,ACGUACGU,1\n", "no column mRNA_Site_Transcript; it has "),
-        ("mature_miRNA_Transcript,mRNA_Site_Transcript,validation\nACGUACGU,ACGXACGU,1\n", "row 1: .*'X' at position 4"),
+        (
+            "mature_miRNA_Transcript,mRNA_Site_Transcript,validation\nACGUACGU,ACGXACGU,1\n",
+            "row 1: .*'X' at position 4",
+        ),
     ],
 )
 def test_a_table_of_pairs_that_is_none_is_one_line_and_leaves_nothing(tmp_path, table, message):

@@ -243,7 +243,13 @@ def test_what_is_deleted_is_made_again(copied):
                  "fashion_tiny/figures/sheets_k4.pdf", "mirna_tiny/analysis/enrichment.tsv"):  # fmt: skip
         (copied / "results" / file).unlink()
     found = jobs(snakemake(copied, "--dry-run", check=True).stdout)
-    assert {"toy_consensus", "toy_variable", "prepare", "fashion_tiny_fashion_figures", "mirna_tiny_mirna_analysis"} <= set(found)
+    assert {
+        "toy_consensus",
+        "toy_variable",
+        "prepare",
+        "fashion_tiny_fashion_figures",
+        "mirna_tiny_mirna_analysis",
+    } <= set(found)
 
 
 def test_a_single_target_reruns_alone(finished, copied):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -104,6 +104,15 @@ def parts_of_method(
     known = tuple(dict.fromkeys((*REFERENCE_NAMES, *references)))
     check_name(f"attribution method {name!r}: reference", reference, known)
     return base, reference
+
+
+def signed_methods(names: Sequence[str], own: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
+    """Say of methods by name whether they give contributions with a sign.
+
+    `own` are the facts of the slice's methods, as its schema has them.
+    """
+    facts = {name: MethodFacts(**parts) for name, parts in own.items()}
+    return {name: {**METHOD_FACTS, **facts}[parts_of_method(name, facts)[0]].signed for name in names}
 
 
 def complete_settings(

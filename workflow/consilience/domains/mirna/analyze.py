@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.attribution.names import METHOD_FACTS, MethodFacts, parts_of_method
+from consilience.attribution.names import signed_methods
 from consilience.attribution.store import read
 from consilience.dataset import Dataset
 from consilience.domains.mirna.groups import in_turn, outcomes
@@ -21,12 +21,6 @@ from consilience.domains.mirna.tables import Pairs, Tables, maps_of
 from consilience.evaluation import best_loss
 from consilience.files import read_json, read_table, whole, write_h5, write_json, write_strings, write_table
 from consilience.jobs import job
-
-
-def signed_methods(names: Sequence[str], own: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
-    """Say which methods give contributions with a sign; `own` are the facts of the slice's."""
-    facts = {name: MethodFacts(**parts) for name, parts in own.items()}
-    return {name: {**METHOD_FACTS, **facts}[parts_of_method(name, facts)[0]].signed for name in names}
 
 
 def probabilities(path: str | Path, samples: Sequence[str], target: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from consilience.attribution.names import signed_methods
 from consilience.dataset import Dataset
 from consilience.domains.mirna.cluster_plots import cluster_panels
 from consilience.domains.mirna.colors import BRANCH_NAMES
@@ -21,7 +22,7 @@ from consilience.domains.mirna.pair_images import write_pairs
 from consilience.domains.mirna.plots import agreement_matrix, position_profiles
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.sheets import sheet, write_sheets
-from consilience.domains.mirna.shown import Shown, read_shown, signed_methods
+from consilience.domains.mirna.shown import Shown, read_shown
 from consilience.files import read_h5, read_strings, read_table, read_tensors, save_figure
 from consilience.jobs import job
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from consilience.attribution.names import METHOD_FACTS, MethodFacts, parts_of_method
 from consilience.attribution.store import MEAN, Attributions, read
 from consilience.dataset import Dataset
 from consilience.domains.mirna.fcgr import pixels
@@ -18,12 +17,6 @@ from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.sequences import encode
 
 Images = Mapping[str, np.ndarray]  # by branch
-
-
-def signed_methods(names: Sequence[str], own: Mapping[str, Mapping[str, object]]) -> dict[str, bool]:
-    """Say which methods give contributions with a sign; `own` are the facts of the slice's."""
-    facts = {name: MethodFacts(**parts) for name, parts in own.items()}
-    return {name: {**METHOD_FACTS, **facts}[parts_of_method(name, facts)[0]].signed for name in names}
 
 
 @dataclass(frozen=True)
