@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from consilience.attribution.names import TOLERANCE
@@ -26,9 +25,9 @@ from consilience.domains.fashion.mosaics import (
     show,
     two_digits,
 )
+from consilience.figures.pages import write_pages
 from consilience.figures.style import BLACK, new_figure, number, styled
 from consilience.figures.training import CONFUSION_COLORS
-from consilience.files import whole
 
 WIDTH, HEIGHT = 11.7, 6.8  # inches: as wide as A4 on its side
 REPEAT = 4
@@ -116,19 +115,8 @@ def _matrix(axes: Axes, found: Mapping[str, np.ndarray]) -> None:
     axes.set_title("Agreement of the methods on this picture")
 
 
-@styled
-def no_sheet() -> Figure:
-    """Draw a page that says that there is no picture to show."""
-    figure = new_figure(WIDTH, HEIGHT)
-    figure.text(0.5, 0.5, "No test picture was kept whole: attribution.showcase, showcase_confidence.", ha="center")
-    return figure
-
-
 def write_sheets(path: str | Path, sheets: Iterable[Figure]) -> None:
-    """Write figures as the pages of one PDF, the same bytes for the same pages; without any, one that says so."""
-    nothing = dict.fromkeys(("CreationDate", "Producer", "Creator"))
-    with whole(path) as temporary, PdfPages(temporary, metadata=nothing) as pages:
-        for figure in sheets:
-            pages.savefig(figure)
-        if not pages.get_pagecount():
-            pages.savefig(no_sheet())
+    """Write sheets as the pages of one PDF; without any, one page that says so."""
+    write_pages(
+        path, sheets, WIDTH, HEIGHT, "No test picture was kept whole: attribution.showcase, showcase_confidence."
+    )

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -28,8 +27,8 @@ from consilience.domains.mirna.pairs import SEED
 from consilience.domains.mirna.plots import NUCLEOTIDES, REGION
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.shown import Images, Shown
+from consilience.figures.pages import write_pages
 from consilience.figures.style import BLACK, GRAY, PURPLE, new_figure, styled
-from consilience.files import whole
 
 WIDTH, HEIGHT = 11.7, 8.3  # inches: A4 on its side
 TOP = 5  # k-mers of each branch
@@ -241,7 +240,7 @@ def _tiles(figure: Figure, shown: Shown, row: int) -> None:
         for x in np.arange(columns) * (side + GAP) - 0.5
         for y in np.arange(lines) * (side + GAP) - 0.5
     ]
-    axes.add_collection(LineCollection(edges, colors="#8C8C8C", linewidths=0.5), autolim=False)
+    axes.add_collection(LineCollection(edges, colors="#8C8C8C", linewidths=0.5, clip_on=False), autolim=False)
 
 
 def _broken(name: str) -> str:
@@ -259,19 +258,6 @@ def colored(values: np.ndarray, colors: object, signed: bool) -> np.ndarray:
     return colors((scaled + 1) / 2 if signed else scaled)[..., :3]
 
 
-@styled
-def no_sheet() -> Figure:
-    """Draw a page that says that there is no pair to show."""
-    figure = new_figure(WIDTH, HEIGHT)
-    figure.text(0.5, 0.5, "No test pair was kept whole (attribution.showcase).", ha="center")
-    return figure
-
-
 def write_sheets(path: str | Path, sheets: Iterable[Figure]) -> None:
-    """Write figures as the pages of one PDF, the same bytes for the same pages; without any, one that says so."""
-    nothing = dict.fromkeys(("CreationDate", "Producer", "Creator"))
-    with whole(path) as temporary, PdfPages(temporary, metadata=nothing) as pages:
-        for figure in sheets:
-            pages.savefig(figure)
-        if not pages.get_pagecount():
-            pages.savefig(no_sheet())
+    """Write sheets as the pages of one PDF; without any, one page that says so."""
+    write_pages(path, sheets, WIDTH, HEIGHT, "No test pair was kept whole (attribution.showcase).")
