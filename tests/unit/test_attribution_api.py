@@ -3,6 +3,7 @@ import dataclasses
 
 import captum.attr
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
@@ -378,6 +379,7 @@ NAN = np.where(np.arange(28).reshape(7, 4) == 9, np.nan, 1)
         ({"reference": np.ones((1, 3))}, r"reference: branch inputs has shape \(1, 3\); expected \(samples, 4\)"),
         ({"target": "top"}, "target 'top' is not known; known: left, middle, right"),
         ({"samples": ["a"]}, "samples: 1 names for 7 samples"),
+        ({"about": pd.DataFrame({"name": ["a", "b"]})}, "about: 2 rows for 7 samples"),
         ({"step": 3}, "attribution setting 'step' is not known; known: steps, draws"),
         ({"roles": ["test"]}, "attribution setting 'roles' is not known"),
         ({"steps": 0}, "attribution.steps is 0; expected a whole number of at least 1"),

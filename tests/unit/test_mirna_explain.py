@@ -203,6 +203,16 @@ def test_the_path_is_gone_once_for_all_corrections(modules, monkeypatch):
             assert torch.equal(part, same), "no correction changes what the others read"
 
 
+def test_what_corrections_share_is_of_one_reference_alone(modules):
+    other = tuple(part.flip(0) for part in batch(modules).inputs)
+    given, alone = batch(modules, others={"flipped": other}), batch(modules, references=other)
+    attribute(given, "tangent_integrated_gradients")
+    against = given.against("flipped")
+    for own, part in zip(attribute(against, "tangent_integrated_gradients"),
+                         attribute(alone, "tangent_integrated_gradients"), strict=True):  # fmt: skip
+        assert torch.equal(own, part)
+
+
 @pytest.mark.parametrize(("k", "changes"), [(3, {}), (4, {"step": 2}), (5, {"final_side": 8})])
 def test_grad_cam_is_captums_of_each_branch(k, changes):
     modules = [network(k, seed, DOUBLE, **TINY, **changes) for seed in (0, 1)]
