@@ -5,7 +5,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from consilience.errors import ConsilienceError
-from consilience.splits import ROLES, assign, connected_groups, divide, overlaps
+from consilience.splits import EXCLUDED, ROLES, assign, connected_groups, divide, overlaps
 
 HASH = {"mode": "hash", "group": "series", "train": 0.7, "validation": 0.15, "test": 0.15, "salt": "s"}
 
@@ -76,6 +76,44 @@ def test_official_test_leaves_the_rest_to_the_hash():
     split = assign(table, {**HASH, "mode": "official_test"})
     assert ((split["role"] == "test") == (np.array(roles) == "test")).all()
     assert set(split["role"][np.array(roles) == "train"]) == {"train", "validation"}
+
+
+def genes_of(table, split, role):
+    return set(table["gene"][(split["role"] == role).to_numpy()])
+
+
+@pytest.mark.parametrize("mode", ["official", "official_test", "auto"])
+def test_a_hashed_validation_shares_nothing_with_train_beside_an_official_test(mode):
+    roles = ["train", "test", "train", ""] * 60
+    genes = [f"g{number}" for number in np.random.default_rng(0).integers(90, size=240)]
+    table = samples([f"G{row}" for row in range(240)], official_role=roles, gene=genes)
+    settings = {**HASH, "mode": mode}
+    hashed, division = assign(table, settings), divide(table, {**settings, "apart": ["gene"]})
+    near = (hashed["role"] == "train") & table["gene"].isin(genes_of(table, hashed, "validation"))
+    assert 0 < near.sum() < (hashed["role"] == "train").sum()
+    assert division.table["role"].tolist() == hashed["role"].mask(near, EXCLUDED).tolist()
+    assert division.excluded == {"gene": {"train": near.sum(), "validation": 0}}
+    assert all(
+        genes_of(table, division.table, role) & genes_of(table, division.table, "test")
+        for role in ("train", "validation")
+    )
+
+
+def test_nothing_is_left_out_where_the_data_name_validation():
+    roles = ["train", "validation", "test"] * 20
+    table = samples(list("abcdef") * 10, official_role=roles, gene="g")
+    division = divide(table, {**HASH, "mode": "official", "apart": ["gene"]})
+    assert (division.table["role"].tolist(), division.excluded) == (roles, {})
+
+
+def test_official_roles_need_every_class_after_rows_are_left_out():
+    table = samples([f"G{row}" for row in range(120)], official_role=["train", "test"] * 60, gene="")
+    settings, labels = {**HASH, "mode": "official", "apart": ["gene"]}, np.arange(120) // 2 % 2
+    role = assign(table, settings, labels)["role"]
+    table.loc[(role == "train") & (labels == 1), "gene"] = "g"
+    table.loc[role.index[role == "validation"][0], "gene"] = "g"
+    with pytest.raises(ConsilienceError, match=r"is empty or lacks a class.* excluded \d+ samples in \d+ groups"):
+        assign(table, settings, labels)
 
 
 def test_an_empty_role_is_refused_with_counts_and_a_salt_that_works():
@@ -162,10 +200,23 @@ def test_overlaps_count_shared_groups():
 def test_overlaps_count_names_that_are_not_blank_and_whatever_is_to_be_apart():
     split = pd.DataFrame({"group": list("abcd"), "role": ["train", "train", "test", "validation"]})
     table = samples(list("abcd"), gene=["x,y", "", "z; y", ""], batch=[1.0, np.nan, 1.0, np.nan])
-    found = overlaps(table, split, ["batch"])
+    found = overlaps(table, split, ["gene", "batch"])
     assert found["gene"] == {"train and validation": 0, "train and test": 1, "validation and test": 0}
     assert found["batch"] == {"train and validation": 0, "train and test": 1, "validation and test": 0}
     assert "batch" not in overlaps(table, split)
+
+
+def test_overlaps_count_whole_values_of_columns_that_nobody_keeps_apart():
+    """A title is one thing, however many commas it has."""
+    split = pd.DataFrame({"group": list("abcde"), "role": ["train", "train", "test", "test", "validation"]})
+    table = samples(list("abcde"), title=["liver, adult", "lung, adult", "lung, adult", "skin, adult", " "])
+    nothing = {"train and validation": 0, "train and test": 0, "validation and test": 0}
+    assert overlaps(table, split)["title"] == {**nothing, "train and test": 1}
+    assert overlaps(table, split, ["title"])["title"] == {**nothing, "train and test": 2}
+    table["title"] = ["", "lung", "", np.nan, np.nan]
+    split["role"] = ["train", "train", "validation", "validation", "test"]
+    table.loc[3, "title"] = "skin"
+    assert overlaps(table, split)["title"] == nothing
 
 
 def test_samples_may_be_their_own_groups():

@@ -132,15 +132,36 @@ def test_a_class_that_is_left_out_of_a_role_is_missed():
 
 
 @pytest.mark.parametrize("mode", ["official", "official_test", "auto"])
-def test_official_roles_keep_their_rows_and_what_they_share_is_told(mode):
-    table = random_samples(6).assign(official_role=["train", "train", "test"] * 80)
+@pytest.mark.parametrize("named", [False, True])
+def test_official_roles_keep_their_rows_and_what_they_share_is_told(mode, named):
+    given = ["train", "validation" if named else "train", "test"] * 80
+    table = random_samples(6).assign(official_role=given)
     settings = {**HASH, "mode": mode, "apart": ["gene", "site"]}
     division = divide(table, settings)
-    assert division.table.equals(assign(table, {**settings, "apart": []}))
     facts = SCRIPT["facts"](table, division, settings)
-    assert (facts["mode"], facts["excluded"]) == ("official" if mode == "auto" else mode, {})
+    audit = SCRIPT["audit_of"]("dataset.h5", 7, division, facts)
+    keeps = named and mode != "official_test"
+    assert division.table.equals(assign(table, {**settings, "apart": []})) == keeps
+    assert facts["mode"] == ("official" if mode == "auto" else mode)
+    assert list(facts["excluded"]) == ([] if keeps else ["gene", "site"])
+    rules = [f"no {column} in train and validation" for column in facts["excluded"]]
+    assert audit["rule"].tolist() == ["dataset.h5", *rules, *ROLES]
     test, train = (table["site"][division.table["role"] == role].dropna() for role in ("test", "train"))
     assert facts["shared"]["site"]["train and test"] == len(set(test) & set(train)) > 0
+    assert (facts["shared"]["site"]["train and validation"] == 0) == (not keeps)
+
+
+def test_the_audit_tells_the_share_of_each_class_of_few():
+    table, labels = random_samples(0), np.arange(240) % 4 // 3
+    division = divide(table, {**HASH, "apart": ["gene"]})
+    facts = SCRIPT["facts"](table, division, {**HASH, "apart": ["gene"]})
+    shares = SCRIPT["class_shares"](division.table, labels, ["no pair", "pair"])
+    notes = SCRIPT["audit_of"]("dataset.h5", 7, division, facts, shares)["note"].tolist()[-3:]
+    for role, note in zip(ROLES, notes, strict=True):
+        share = labels[division.table["role"] == role].mean()
+        assert note == f"{facts['roles'][role]['groups']} groups; no pair {1 - share:.2f}, pair {share:.2f}"
+    assert SCRIPT["class_shares"](division.table, labels, list("abcdefghij"))["test"].endswith("i 0.00, j 0.00")
+    assert SCRIPT["class_shares"](division.table, labels, list("abcdefghijk")) == {}
 
 
 def test_facts_and_audit_tell_what_was_left_out():

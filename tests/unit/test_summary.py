@@ -112,6 +112,7 @@ def test_the_validation_loss_is_that_of_the_states_kept(tmp_path):
     assert best_loss(tmp_path / "none.tsv") == float("inf")
 
 
+AREA = {"task": "classification", "name": "roc_auc", "trivial": 0.5}
 DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
 
 
@@ -151,6 +152,14 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
                 "values of gene stand in two roles (3 in train and test, 1 in validation and test): test metrics may flatter"
             ],
         ),
+        (
+            {"network": 0.7, "linear": 0.35, **AREA},
+            ["ridge ranks worse than chance (roc_auc 0.350 [0.250, 0.450]): to beat it says nothing"],
+        ),
+        # An interval that holds 0.5, none at all, and another metric say nothing of chance.
+        ({"network": 0.7, "linear": 0.45, **AREA}, []),
+        ({"network": 0.7, "linear": None, **AREA}, []),
+        ({"network": 0.5, "linear": 0.3}, []),
         ({"checkpoint": "w.pt"}, ["the weights of one were imported, and may have seen the test role"]),
         # Of a divergence, less is better.
         ({"network": 0.3, "linear": 0.6, "trivial": 0.9, **DIVERGENCE}, []),

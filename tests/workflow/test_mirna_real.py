@@ -36,10 +36,14 @@ def test_official_roles_go_through_the_chain(shared_data, tmp_path):
         # 8,193 + 965 rows less 84 pairs that are said to be both.
         assert len(dataset) == 8193 + 965 - 2 * 84
         assert len(dataset.features) == 2 * 4**4
+        clusters = dataset.samples["gene_cluster"]
     facts = read_json(base / "split.json")
     assert facts["mode"] == "official"
-    roles = read_table(base / "split.tsv")["role"].value_counts()
-    assert roles["test"] == 947
+    role = read_table(base / "split.tsv")["role"]
+    assert (role == "test").sum() == 947
+    train, validation, test = (set(clusters[role == name]) for name in ("train", "validation", "test"))
+    assert validation and not train & validation
+    assert train & test
     assert facts["shared"]["group"]["train and test"] > 50
     metrics = read_json(base / "models" / "small" / "metrics.json")
     assert metrics["test"]["roc_auc"]["value"] > 0.62

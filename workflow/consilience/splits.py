@@ -14,7 +14,7 @@ import pandas as pd
 from consilience.errors import ConsilienceError
 
 ROLES = ("train", "validation", "test")
-# The role, in split.tsv, of what is left out so that no two roles share a value of split.apart.
+# The role, in split.tsv, of what is left out so that hashed roles share no value of split.apart.
 EXCLUDED = "excluded"
 SALTS_TRIED = 1000
 
@@ -24,8 +24,8 @@ class Division:
     """A split by a `mode` that is no longer auto.
 
     `table` (samples, columns sample, group, role) is split.tsv. `excluded` counts what was left out by column of
-    split.apart and the role it would have had, {column: {"train": n, "validation": n}}; empty where official roles
-    keep their rows. A sample that shares values of several columns counts for the first of them.
+    split.apart and the role it would have had, {column: {"train": n, "validation": n}}; empty where the data name
+    validation. A sample that shares values of several columns counts for the first of them.
     """
 
     mode: str
@@ -105,6 +105,9 @@ def assign(samples: pd.DataFrame, settings: Mapping[str, Any], labels: np.ndarra
 def divide(samples: pd.DataFrame, settings: Mapping[str, Any], labels: np.ndarray | None = None) -> Division:
     """Divide samples into roles as `settings`, the study's split section, describe.
 
+    What `apart` leaves out lies in hashed roles: where test is official, training samples that share a value with a
+    hashed validation role; where validation is official too, none.
+
     `labels` (samples,) are classes; every role must hold each of them, after what `apart` leaves out. Raises
     ConsilienceError for a column or official role that is absent or unknown, and for a role that comes out empty or
     lacks a class.
@@ -118,11 +121,13 @@ def divide(samples: pd.DataFrame, settings: Mapping[str, Any], labels: np.ndarra
     groups = connected_groups(samples.set_index("id", drop=False)[settings["group"]])
     mode = _mode(samples, settings["mode"])
     official = _official(samples, mode)
-    groupings = [_Grouping.of(samples, column) for column in apart] if mode == "hash" else []
+    given = set(official) - {""}
+    groupings = [] if "validation" in given else [_Grouping.of(samples, column) for column in apart]
+    hashed = [role for role in ROLES if role not in given]
 
     def drawn(salt: str) -> tuple[np.ndarray, np.ndarray]:
         roles = _roles(groups, official, settings, salt)
-        return roles, _reasons(roles, groupings)
+        return roles, _reasons(roles, groupings, hashed)
 
     roles, reasons = drawn(settings["salt"])
     kept = _kept(roles, reasons)
@@ -172,14 +177,15 @@ def _roles(groups: np.ndarray, official: np.ndarray, settings: Mapping[str, Any]
     return np.where(official == "", hashed[inverse], official).astype(object)
 
 
-def _reasons(roles: np.ndarray, groupings: Sequence[_Grouping]) -> np.ndarray:
+def _reasons(roles: np.ndarray, groupings: Sequence[_Grouping], hashed: Collection[str]) -> np.ndarray:
     """Return the column for which each sample is left out (samples,), "" where it stays.
 
-    Test samples stay. Validation goes first, so that no training sample goes for the sake of one that is left out.
+    Only `hashed` roles are kept apart. Test samples stay. Validation goes first, so that no training sample goes for
+    the sake of one that is left out.
     """
     reasons = np.full(len(roles), "", dtype=object)
     for role, above in (("validation", ("test",)), ("train", ("validation", "test"))):
-        held = np.isin(roles.astype(str), above) & (reasons == "")
+        held = np.isin(roles.astype(str), [other for other in above if other in hashed]) & (reasons == "")
         for grouping in groupings:
             reasons[grouping.sharing((roles == role) & (reasons == ""), held)] = grouping.column
     return reasons
@@ -221,11 +227,12 @@ def _refusal(
 
 
 def overlaps(samples: pd.DataFrame, split: pd.DataFrame, apart: Collection[str] = ()) -> dict[str, dict[str, int]]:
-    """Count, for every grouping column, the names that two roles share; a value may hold several, and a blank none.
+    """Count, for every grouping column, the values that two roles share; blanks count for nothing.
 
-    Columns count as groupings where they are text, repeat, and name at least two groups, or are among `apart`. Hashed
-    roles share no group of the split's own column, and none of `apart`; other groupings and official roles may
-    overlap, which is reported, not refused.
+    Columns count as groupings where they are text, repeat, and name at least two groups, or are among `apart`. A value
+    of `apart` or of the split's own groups may hold several names, which count each. Hashed roles share no group of
+    the split's own column, and none of `apart`; other groupings and official roles may overlap, which is reported, not
+    refused.
     """
     found: dict[str, dict[str, int]] = {}
     for column in ["group", *samples.columns]:
@@ -233,8 +240,13 @@ def overlaps(samples: pd.DataFrame, split: pd.DataFrame, apart: Collection[str] 
         plain = values.dtype.kind in "biuf" or column == "official_role" or not 1 < values.nunique() < len(values)
         if plain and column not in apart:
             continue
-        names = values.map(names_of).set_axis(split["role"]).explode().dropna()
+        several = column == "group" or column in apart
+        names = values.map(names_of if several else _whole).set_axis(split["role"]).explode().dropna()
         members = {role: set(names[names.index == role]) for role in ROLES}
         pairs = (("train", "validation"), ("train", "test"), ("validation", "test"))
         found[column] = {f"{one} and {two}": len(members[one] & members[two]) for one, two in pairs}
     return found
+
+
+def _whole(value: Any) -> list[Any]:
+    return [] if pd.isna(value) or not str(value).strip() else [value]

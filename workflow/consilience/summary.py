@@ -19,6 +19,8 @@ from consilience.splits import ROLES
 
 SHOWN = 5
 FEW_GROUPS = 20
+# The area under the ROC curve of a ranking that knows nothing.
+CHANCE = 0.5
 CHECK_COLUMNS = ("check", "method", "metric", "value", "high")
 Metrics = dict[str, dict[str, Any]]
 
@@ -204,6 +206,7 @@ def note_lines(study: StudyResults) -> list[str]:
         notes.append(f"{chosen} is not clearly better than {name}, which uses no feature: distrust the drivers")
     if not study.beats(linear["test"][study.headline]["value"]):
         notes.append(f"{chosen} does not predict clearly better than {study.linear_kind}")
+    notes += chance_notes(study)
     if test["groups"] < FEW_GROUPS:
         notes.append(f"the test role has {test['groups']} groups: its intervals are rough")
     values = {f"values of {column}": shared for column, shared in study.apart.items()}
@@ -230,6 +233,19 @@ def note_lines(study: StudyResults) -> list[str]:
         for model in unfaithful
     ]
     return [f"  note       {note}" for note in [*notes, *study.own_notes]]
+
+
+def chance_notes(study: StudyResults) -> list[str]:
+    """Return which linear models rank worse than chance: the whole interval of their test roc_auc is below 0.5.
+
+    The best trivial predictor never does, for class_prior is one of them.
+    """
+    found = {kind: metrics["test"].get("roc_auc", {}) for kind, metrics in study.linear.items()}
+    return [
+        f"{kind} ranks worse than chance (roc_auc {with_interval(ranking)}): to beat it says nothing"
+        for kind, ranking in found.items()
+        if ranking.get("high") is not None and ranking["high"] < CHANCE
+    ]
 
 
 def driver_texts(study: StudyResults, target: str) -> list[str]:

@@ -21,7 +21,7 @@ rule split:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
-        mem_mb=memory(1000),
+        mem_mb=memory(1000, 2),
         runtime=10,
     params:
         settings=setting("split"),

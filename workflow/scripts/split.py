@@ -3,8 +3,10 @@
 Overlaps of other groupings between the roles are reported beside the split; an audit tells what was left out.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from consilience.audit import Audit
@@ -12,6 +14,8 @@ from consilience.dataset import Dataset
 from consilience.files import write_json, write_table
 from consilience.jobs import job
 from consilience.splits import ROLES, Division, divide, overlaps
+
+SHOWN_CLASSES = 10
 
 
 def facts(samples: pd.DataFrame, division: Division, settings: dict[str, Any]) -> dict[str, Any]:
@@ -32,15 +36,33 @@ def facts(samples: pd.DataFrame, division: Division, settings: dict[str, Any]) -
     }
 
 
-def audit_of(source: str, features: int, division: Division, summary: dict[str, Any]) -> pd.DataFrame:
-    """Return the audit of a split: what each column of split.apart left out, and the samples of every role."""
+def class_shares(split: pd.DataFrame, labels: np.ndarray, classes: Sequence[str]) -> dict[str, str]:
+    """Return the share of each class in every role as text, such as no pair 0.42, pair 0.58; none of many classes."""
+    if len(classes) > SHOWN_CLASSES:
+        return {}
+    found = {role: np.bincount(labels[split["role"] == role], minlength=len(classes)) for role in ROLES}
+    return {
+        role: ", ".join(f"{name} {count / counts.sum():.2f}" for name, count in zip(classes, counts, strict=True))
+        for role, counts in found.items()
+    }
+
+
+def audit_of(
+    source: str, features: int, division: Division, summary: dict[str, Any], shares: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Return the audit of a split: what each column of split.apart left out, and the samples of every role.
+
+    `shares` tell the classes of each role, where there are any.
+    """
     audit = Audit(len(division.table), features, source, f"mode {summary['mode']}, group {summary['group']}")
     for column, counts in division.excluded.items():
         if any(counts.values()):
             note = f"{counts['train']} train and {counts['validation']} validation rows left out"
-            audit.step("apart", f"no {column} in two roles", audit.samples - sum(counts.values()), note=note)
+            where = "two roles" if summary["mode"] == "hash" else "train and validation"
+            audit.step("apart", f"no {column} in {where}", audit.samples - sum(counts.values()), note=note)
     for role, count in summary["roles"].items():
-        audit.detail("role", role, count["samples"], audit.samples, f"{count['groups']} groups")
+        note = "; ".join([f"{count['groups']} groups", *([shares[role]] if shares else [])])
+        audit.detail("role", role, count["samples"], audit.samples, note)
     return audit.frame()
 
 
@@ -50,9 +72,12 @@ if "snakemake" in globals():
         with Dataset.open(snakemake.input.dataset) as dataset:
             samples, features = dataset.samples, len(dataset.features)
             division = divide(samples, settings, None if dataset.task == "regression" else dataset.labels)
+            shares = {}
+            if dataset.task == "classification":
+                shares = class_shares(division.table, dataset.labels, dataset.classes)
         write_table(output.split, division.table)
         summary = facts(samples, division, settings)
         write_json(output.facts, summary)
-        write_table(output.audit, audit_of("dataset.h5", features, division, summary))
+        write_table(output.audit, audit_of("dataset.h5", features, division, summary, shares))
         counts = [f"{role} {count['samples']} samples" for role, count in summary["roles"].items()]
         log.info("%s, %d left out", ", ".join(counts), sum(summary["excluded"].values()))
