@@ -9,8 +9,10 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from consilience.domains.mirna.clusters import (
+    CHANCES,
     CLUSTER_COLUMNS,
     KINDS,
+    LEAST_COMMON,
     PERCENTILE,
     SHIFTS,
     STABILITY_COLUMNS,
@@ -21,6 +23,7 @@ from consilience.domains.mirna.clusters import (
     cluster_rows,
     clustered,
     distances,
+    labeled,
     mismatches,
     motif,
     stability,
@@ -170,12 +173,16 @@ def test_rows_tell_clusters_in_the_order_of_their_importance():
 # Stability
 
 
+def stable(resampled, kind, top, clusters, found):
+    return stability([clustered(one, NAMES, kind, top, clusters) for one in resampled], NAMES, kind, found)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_importance_has_the_same_clusters(kind):
     importance = np.random.default_rng(2).random(4**K)
     found = clustered(importance, NAMES, kind, 30, 4)
-    one = stability([importance] * 5, NAMES, kind, 30, 4, found)
-    assert set(one) | {"branch", "chance"} == set(STABILITY_COLUMNS)
+    one = stable([importance] * 5, kind, 30, 4, found)
+    assert set(one) | {"branch", "chance", "chance_high"} == set(STABILITY_COLUMNS)
     assert [one["stability"], one["low"], one["high"]] == [1, 1, 1]
     assert (one["resamples"], one["kmers"], one["clusters"]) == (5, len(found), 4)
 
@@ -186,7 +193,7 @@ def test_stability_is_the_rand_index_over_common_kmers(kind):
     importance = random.random(4**K)
     resampled = [importance * random.uniform(0.5, 1.5, 4**K) for _ in range(4)]
     found = clustered(importance, NAMES, kind, 30, 4)
-    one = stability(resampled, NAMES, kind, 30, 4, found)
+    one = stable(resampled, kind, 30, 4, found)
     indices = []
     for other in resampled:
         labels = clustered(other, NAMES, kind, 30, 4)
@@ -209,29 +216,47 @@ def test_clusters_that_are_no_clusters_do_not_come_out_again(kind):
     values = []
     for _ in range(10):
         found = dict(zip(places, random.integers(1, 5, len(places)).tolist(), strict=True))
-        values.append(stability([importance] * 2, NAMES, kind, 60, 4, found)["stability"])
+        values.append(stable([importance] * 2, kind, 60, 4, found)["stability"])
     assert abs(np.mean(values)) < 0.05
+
+
+LONG = {"GAGGTAGTAGGTGGAG": 9, "CTTCACCTTTCCATCC": 6}
+
+
+def long_motifs():
+    importance = np.full(4**K, 0.01)
+    for spelled, level in LONG.items():
+        for start in range(len(spelled) - K + 1):
+            importance[place_of(spelled[start : start + K])] = level
+    return importance
 
 
 def test_random_importances_are_less_stable_than_motifs():
     random = np.random.default_rng(5)
     noise = [random.random(4**K) for _ in range(9)]
-    unrelated = stability(noise[1:], NAMES, "sequence", 40, 4, clustered(noise[0], NAMES, "sequence", 40, 4))
-    importance = motif_importance()
+    unrelated = stable(noise[1:], "sequence", 80, 4, clustered(noise[0], NAMES, "sequence", 80, 4))
+    importance = long_motifs()
+    top = int((importance > 1).sum())
     near = [importance * random.uniform(0.9, 1.1, 4**K) for _ in range(8)]
-    planted = stability(near, NAMES, "sequence", 6, 2, clustered(importance, NAMES, "sequence", 6, 2))
+    planted = stable(near, "sequence", top, 2, clustered(importance, NAMES, "sequence", top, 2))
     assert planted["stability"] == 1
-    assert planted["silhouette"] > 0.5
     # Above 0 though: k-mers that are near each other stay near.
     assert unrelated["stability"] < 0.5
     assert unrelated["silhouette"] < planted["silhouette"]
+
+
+def test_few_common_kmers_say_nothing():
+    found = dict.fromkeys(range(30), 1) | {0: 2}
+    for common, told in ((LEAST_COMMON - 1, 0), (LEAST_COMMON, 1)):
+        other = {place: place % 2 for place in range(30 - common, 60 - common)}
+        assert stability([other], NAMES, "image", found)["resamples"] == told
 
 
 def test_silhouettes_are_scikit_learns_by_the_distance_that_clustered():
     importance = np.random.default_rng(6).random(4**K)
     for kind in KINDS:
         found = clustered(importance, NAMES, kind, 25, 3)
-        one = stability([], NAMES, kind, 25, 3, found)
+        one = stability([], NAMES, kind, found)
         names = [NAMES.ravel()[place] for place in found]
         if kind == "image":
             expected = silhouette_score(np.array([walked(name) for name in names]), list(found.values()))
@@ -248,23 +273,72 @@ def test_nothing_can_be_said_of_one_kmer():
     importance = np.zeros(4**K)
     importance[7] = 1
     for kind in KINDS:
-        one = stability([importance, 0 * importance], NAMES, kind, 5, 3, clustered(importance, NAMES, kind, 5, 3))
+        one = stable([importance, 0 * importance], kind, 5, 3, clustered(importance, NAMES, kind, 5, 3))
         assert (one["clusters"], one["kmers"], one["resamples"]) == (1, 1, 0)
         assert np.isnan([one["silhouette"], one["stability"]]).all()
 
 
+def chance_of(importance, others, kind, top, clusters, seed=0):
+    found = clustered(importance, NAMES, kind, top, clusters)
+    again = [clustered(one, NAMES, kind, top, clusters) for one in others]
+    return chance_stability(again, NAMES, kind, found, np.flatnonzero(importance), clusters, seed), found, again
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_unrelated_importances_agree_by_chance_alone_and_more_than_rand_says(kind):
-    """Space is cut alike whatever is important: the chance level is that of independent draws, well above 0."""
+def test_chance_is_that_of_choices_with_as_many_in_common(kind):
     random = np.random.default_rng(0)
     importance = random.random(4**K)
-    chance = chance_stability(importance, NAMES, kind, 30, 4, 0)
+    others = [importance * random.uniform(0.3, 1.7, 4**K) for _ in range(6)]
+    chance, found, again = chance_of(importance, others, kind, 40, 4)
     values = []
-    for _ in range(20):
-        found = clustered(random.permutation(importance), NAMES, kind, 30, 4)
-        values.append(stability([random.permutation(importance)], NAMES, kind, 30, 4, found)["stability"])
-    assert chance == pytest.approx(np.nanmean(values), abs=3 * np.nanstd(values) / np.sqrt(5))
-    assert chance < 0.95
-    if kind == "image":
-        assert chance > 0.2
-    assert np.isnan(chance_stability(np.zeros(4**K), NAMES, kind, 30, 4, 0))
+    for draw in range(60):
+        other = again[draw % 6]
+        common = len(set(found) & set(other))
+        assert LEAST_COMMON <= common < len(found)
+        shared = random.choice(4**K, common, replace=False)
+        rest = random.permutation(np.setdiff1d(np.arange(4**K), shared))
+        size = len(found) - common
+        choices = [np.concatenate([shared, part]) for part in (rest[:size], rest[size : size + len(other) - common])]
+        labels = [labeled(choice, NAMES, kind, 4) for choice in choices]
+        values.append(adjusted_rand_score(*([own[place] for place in shared] for own in labels)))
+    error = np.std(values) * np.sqrt(1 / 60 + 1 / CHANCES[kind])
+    assert chance["chance"] == pytest.approx(np.mean(values), abs=4 * error)
+    assert chance["chance"] < chance["chance_high"] <= 1
+    # With as many in common, unrelated choices agree far beyond labels dealt at random.
+    assert chance["chance"] > 0.1
+
+
+def test_clusters_of_noise_are_not_clearly_more_than_unrelated_ones():
+    """Importances whose resamples keep most k-mers, but no motif: where `low` is above chance, it is so by chance."""
+    above = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        importance = random.random(4**K)
+        others = [importance * random.uniform(0.8, 1.2, 4**K) for _ in range(20)]
+        chance, found, again = chance_of(importance, others, "sequence", 50, 5, seed)
+        above += stability(again, NAMES, "sequence", found)["low"] > chance["chance"]
+    assert above <= 4
+
+
+def test_motifs_are_more_stable_than_unrelated_choices():
+    importance = long_motifs()
+    noise = [np.random.default_rng(seed).uniform(0.5, 1.5, 4**K) for seed in range(10)]
+    chance, found, again = chance_of(importance, [importance * own for own in noise], "sequence", 20, 2)
+    assert any(set(other) != set(found) for other in again)
+    assert stability(again, NAMES, "sequence", found)["low"] == 1 > chance["chance"] + 0.05
+    # The same k-mers have the same clusters, whichever they are.
+    chance, _, _ = chance_of(importance, [importance], "sequence", 20, 2)
+    assert chance["chance"] == 1
+
+
+def test_without_enough_in_common_there_is_no_chance():
+    random = np.random.default_rng(1)
+    importance = random.random(4**K)
+    chance, _, _ = chance_of(importance, [random.permutation(importance)], "sequence", 12, 3)
+    assert np.isnan(list(chance.values())).all()
+    chance, _, _ = chance_of(np.zeros(4**K), [np.zeros(4**K)], "sequence", 12, 3)
+    assert np.isnan(list(chance.values())).all()
+    # Where all that there is was chosen, less is drawn beside what is common.
+    few = np.where(np.arange(4**K) < 14, importance, 0)
+    chance, _, _ = chance_of(few, [few], "sequence", 20, 3)
+    assert chance["chance"] == 1

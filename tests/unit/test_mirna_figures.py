@@ -34,9 +34,11 @@ from consilience.domains.mirna.images import average_attribution, channels, kmer
 from consilience.domains.mirna.interaction_plots import AROUND, example, interaction_panels, mean_around
 from consilience.domains.mirna.pair_images import Board, map_tiles, pair_clusters, write_pairs
 from consilience.domains.mirna.plots import agreement_matrix, matrix_of, ordered_methods, position_profiles
+from consilience.domains.mirna.positions import NUCLEOTIDE_FALLS
 from consilience.domains.mirna.sequences import encode, reverse_complement
 from consilience.domains.mirna.sheets import Duplex, in_windows, sheet, top_kmers, write_sheets
 from consilience.domains.mirna.shown import Shown, read_shown
+from consilience.domains.mirna.tables import COLUMNS
 from consilience.figures.style import NEGATIVE, POSITIVE, new_figure
 from consilience.files import save_figure, write_h5, write_strings, write_tensors
 from tests.unit.figure_examples import everything, rendered
@@ -92,20 +94,25 @@ def example_maps(shown, complementary=True):
     return found
 
 
-def interactions_table(shown, maps):
+def interactions_table(shown, maps, parallel=0.03):
     rows = []
     for name, (values, here) in maps.items():
         outcome = shown.table["outcome"].iloc[shown.row(name)]
         row = {"model": "small", "sample": name, "outcome": outcome, "complementary": int(here.sum())}
         inside = {"at_complementary": values[here].mean(), "p_value": 0.01} if here.any() else {}
-        rows.append(row | {"elsewhere": values[~here].mean()} | inside)
+        rows.append(row | {"elsewhere": values[~here].mean(), "at_parallel": 0.25} | inside)
     tested = [row for row in rows if row["complementary"]]
     if tested:
         mean = np.mean([row["at_complementary"] for row in tested])
-        more = {"complementary": len(tested), "at_complementary": mean, "elsewhere": 0.0, "p_value": 0.002}
+        more = {
+            "complementary": len(tested),
+            "at_complementary": mean,
+            "elsewhere": 0.0,
+            "p_value": 0.002,
+            "parallel_p_value": parallel,
+        }
         rows.append({"model": "small", "sample": "all", "outcome": "", **more})
-    columns = ["model", "sample", "outcome", "complementary", "at_complementary", "elsewhere", "p_value"]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    return pd.DataFrame(rows).reindex(columns=list(COLUMNS["interactions"]))
 
 
 def falls_of(shown):
@@ -158,7 +165,7 @@ def test_outlines_surround_what_is_true():
 # Tables
 
 
-def positions_and_enrichment(models=("small", "wide"), methods=("mutagenesis", "mutagenesis of nucleotides")):
+def positions_and_enrichment(models=("small", "wide"), methods=("mutagenesis", NUCLEOTIDE_FALLS)):
     random, profiles, ratios = np.random.default_rng(4), [], []
     for model in models:
         for method in methods:
@@ -219,14 +226,24 @@ def test_profiles_say_where_no_site_has_a_match():
 def agreement_table(names=("saliency", "mutagenesis", "deeplift"), models=("small", "wide")):
     values = {("saliency", "mutagenesis"): 0.1, ("saliency", "deeplift"): -0.2, ("mutagenesis", "deeplift"): 0.5}
     rows = [
-        (model, *pair, metric, "saliency" not in pair, value + 0.1 * place + (metric == "pearson"), 0.0, 0.6, 12)
+        (
+            model,
+            *pair,
+            metric,
+            "saliency" not in pair,
+            value + 0.1 * place + (metric == "pearson"),
+            0.0,
+            0.6,
+            0.05 * place,
+            12,
+        )
         for place, model in enumerate(models)
         for metric in ("pearson", "spearman")
         for pair, value in values.items()
         if set(pair) <= set(names)
     ]
     return pd.DataFrame(
-        rows, columns=["model", "method", "other", "metric", "signed", "value", "low", "high", "samples"]
+        rows, columns=["model", "method", "other", "metric", "signed", "value", "low", "high", "chance", "samples"]
     )
 
 
@@ -246,6 +263,8 @@ def test_mutagenesis_comes_first_and_sizes_are_slanted():
     assert (cells[1, 0].get_fontstyle(), cells[2, 0].get_fontstyle()) == ("normal", "italic")
     dots = [line.get_xdata() for line in figure.axes[1].get_lines() if line.get_marker() == "o"]
     assert sorted(float(np.squeeze(value)) for value in dots) == pytest.approx([0.1, 0.2, 0.5, 0.6])
+    ticks = [float(np.squeeze(line.get_xdata())) for line in figure.axes[1].get_lines() if line.get_marker() == "|"]
+    assert sorted(ticks) == pytest.approx([0, 0, 0.05, 0.05])
     assert "12 test pairs and 2 models" in " ".join(figure.get_supxlabel().split())
 
 
@@ -266,7 +285,11 @@ def test_interactions_show_maps_windows_and_the_test():
     table = interactions_table(shown, maps)
     figure = interaction_panels(maps, table, ["pair-00000"], 5)
     rendered(figure)
-    assert "interact more than others (permutation p = 0.002, 3 pairs)" in figure.get_suptitle()
+    title = " ".join(figure.get_suptitle().split())
+    assert title.startswith("Complementary windows (3 pairs) interact more than others (p = 0.002) and more than")
+    assert "on parallel strands (p = 0.03)" in title
+    hollow = [line for axes in figure.axes for line in axes.get_lines() if line.get_markerfacecolor() == "white"]
+    assert [float(np.squeeze(line.get_ydata())) for line in hollow] == [0.25] * 6
     values, count = mean_around(maps)
     assert count == 3
     assert values.shape == (2 * AROUND + 1,) * 2
@@ -306,7 +329,7 @@ def test_the_pair_that_is_drawn_has_complementary_windows_and_a_sheet_if_any_has
 # Clusters and outcomes
 
 
-def cluster_tables(shown, clusters=2):
+def cluster_tables(shown, clusters=2, chance=0.125):
     rows, stabilities, names = [], [], kmers(shown.k)
     for branch in BRANCHES:
         values = shown.maps["mutagenesis"][branch].reshape(len(shown.table), -1)
@@ -315,7 +338,8 @@ def cluster_tables(shown, clusters=2):
             found = clustered(sizes, names, kind, 12, clusters)
             facts = {"model": "small", "branch": branch}
             rows += [facts | row for row in cluster_rows(sizes, values.mean(axis=0), names, kind, found)]
-            more = {"kind": kind, "silhouette": 0.25, "stability": 0.75, "low": 0.5, "high": np.nan, "chance": 0.125}
+            more = {"kind": kind, "silhouette": 0.25, "stability": 0.75, "low": 0.5, "high": np.nan, "chance": chance}
+            more |= {"chance_high": 0.9}
             stabilities.append(facts | more)
     return pd.DataFrame(rows), pd.DataFrame(stabilities)
 
@@ -338,8 +362,16 @@ def test_clusters_are_written_below_their_motifs_and_colored_in_the_image():
         assert {tuple(place) for place in np.argwhere(colored)} == set(
             zip(placed["row"], placed["column"], strict=True)
         )
-        title = figure.axes[2 * line].get_title(loc="left")
-        assert title.endswith("silhouette 0.25, stability 0.75 [0.50, undefined], chance 0.12")
+        title = " ".join(figure.axes[2 * line].get_title(loc="left").split())
+        assert title.endswith("silhouette 0.25, stability 0.75 [0.50, undefined] chance 0.12, up to 0.90")
+
+
+@pytest.mark.parametrize("chance", [0.5, np.nan])
+def test_clusters_no_firmer_than_unrelated_ones_are_said(chance):
+    figure = cluster_panels(*cluster_tables(example_shown(), chance=chance), "small", "mutagenesis", 3, 6)
+    rendered(figure)
+    titles = [" ".join(axes.get_title(loc="left").split()) for axes in figure.axes]
+    assert all(title.endswith("not clearly more than unrelated ones") for title in titles)
 
 
 def test_many_clusters_and_many_k_mers_are_said():
@@ -377,6 +409,7 @@ def outcome_tables(shown, q_values=(0.01, 0.5)):
         ("small", "mutagenesis", "positive less negative", f"site:ACG{number}", 0.5 - number, 1.0, 0.01 * number, q, 6)
         for number, q in enumerate(q_values)
     ]
+    compared[-1] = (*compared[-1][:-1], 9)
     return pd.DataFrame(rows), pd.DataFrame(compared, columns=columns)
 
 
@@ -399,6 +432,7 @@ def test_outcomes_show_pairs_means_shares_and_differences():
     assert len({to_hex(bar.get_facecolor()) for bar in differences.patches}) == 2
     assert {"q = 0.01", "q = 0.5"} <= set(everything(figure))
     assert "not tested" in untested.texts[0].get_text()
+    assert "6 to 9 families" in differences.get_xlabel()
     assert all(any(text.startswith(name.replace(" ", "\n")) for text in everything(figure)) for name in here)
     assert said_of(comparison) == "1 k-mer significant."
     assert said_of(outcome_tables(shown, (0.9, 0.9))[1]) == "No k-mer is significant."

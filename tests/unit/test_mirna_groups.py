@@ -1,5 +1,7 @@
 """Groups of pairs, against pandas and t tests by hand."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,10 +93,12 @@ def study(random, families=8, pairs=6, difference=0.0):
     predicted = np.clip(random.uniform(size=len(names)), 0.01, 0.99)
     maps = random.normal(size=(len(names), 8)) + random.normal(size=(families, 8))[np.repeat(range(families), pairs)]
     maps[:, 2] += difference * labels
-    maps[names > f"f{FEWEST - 2}", 5] = 0  # in four families alone
-    maps[names > f"f{FEWEST - 1}", 6] = 0  # in five
-    maps[:, 7] = 0
-    return maps, labels, predicted, names
+    present = random.random(maps.shape) < 0.9
+    present[names > f"f{FEWEST - 2}", 5] = False  # in four families alone
+    present[:, 6] = names <= f"f{FEWEST - 1}"  # in five
+    present[:, 7] = False
+    # What a pair does not hold has no attribution that counts.
+    return np.where(present, maps, 99.0), present, labels, predicted, names
 
 
 def benjamini_hochberg(p_values):
@@ -107,48 +111,53 @@ def benjamini_hochberg(p_values):
 
 
 def test_comparisons_are_t_tests_over_families_by_hand():
-    maps, labels, predicted, names = study(np.random.default_rng(3), difference=0.8)
-    rows = comparison_rows(maps, FEATURES, labels, predicted, names)
+    maps, present, labels, predicted, names = study(np.random.default_rng(3), difference=0.8)
+    rows = comparison_rows(maps, present, FEATURES, labels, predicted, names)
     assert set().union(*rows) == set(COMPARISON_COLUMNS)
     firsts = {
         "positive less negative": [label == 1 for label in labels],
         "correct less wrong": [(value > 0.5) == (label == 1) for value, label in zip(predicted, labels, strict=True)],
     }
     for comparison, first in firsts.items():
-        differences = []
-        for family in sorted(set(names)):
+        differences = {feature: [] for feature in range(8)}
+        for feature, family in product(range(8), sorted(set(names))):
             groups = {True: [], False: []}
             for row in np.flatnonzero(names == family):
-                groups[bool(first[row])].append(maps[row])
-            differences.append(np.mean(groups[True], axis=0) - np.mean(groups[False], axis=0))
-        differences = np.array(differences)
-        seen = [feature for feature in range(8) if sum(differences[:, feature] != 0) >= FEWEST]
-        assert seen == [0, 1, 2, 3, 4, 6]
-        tests = [stats.ttest_1samp(differences[:, feature], 0) for feature in seen]
+                if present[row, feature]:
+                    groups[bool(first[row])].append(maps[row, feature])
+            if groups[True] and groups[False]:
+                differences[feature].append(np.mean(groups[True]) - np.mean(groups[False]))
+        seen = [feature for feature in range(8) if len(differences[feature]) >= FEWEST]
+        assert {0, 1, 2, 3, 4} <= set(seen) <= {0, 1, 2, 3, 4, 6}
+        assert comparison != COMPARISONS[0] or 6 in seen
+        tests = [stats.ttest_1samp(differences[feature], 0) for feature in seen]
         q_values = benjamini_hochberg([test.pvalue for test in tests])
         own = {row["feature"]: row for row in rows if row["comparison"] == comparison}
         assert set(own) == set(FEATURES[seen])
         for feature, test, q_value in zip(seen, tests, q_values, strict=True):
             row = own[FEATURES[feature]]
-            assert row["difference"] == pytest.approx(differences[:, feature].mean())
+            assert row["difference"] == pytest.approx(np.mean(differences[feature]))
             assert [row["t"], row["p_value"]] == pytest.approx([test.statistic, test.pvalue])
             assert row["q_value"] == pytest.approx(q_value)
-            assert row["families"] == 8
+            assert row["families"] == len(differences[feature])
 
 
 def test_rows_lie_by_comparison_and_p():
     rows = comparison_rows(*reordered(study(np.random.default_rng(0), difference=1.0)))
-    assert [row["comparison"] for row in rows] == [name for name in COMPARISONS for _ in range(6)]
+    assert [COMPARISONS.index(row["comparison"]) for row in rows] == sorted(
+        COMPARISONS.index(row["comparison"]) for row in rows
+    )
     for name in COMPARISONS:
         p_values = [row["p_value"] for row in rows if row["comparison"] == name]
+        assert len(p_values) >= 5
         assert p_values == sorted(p_values)
 
 
 def reordered(parts, first=None):
     """The arguments of comparison_rows; some k-mers of some pairs may be left."""
-    maps, labels, predicted, names = parts
+    maps, present, labels, predicted, names = parts
     rows = slice(None) if first is None else first
-    return maps[rows], FEATURES, labels[rows], predicted[rows], names[rows]
+    return maps[rows], present[rows], FEATURES, labels[rows], predicted[rows], names[rows]
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -167,7 +176,7 @@ def test_levels_of_families_are_no_differences():
     names = np.repeat([f"f{number:02d}" for number in range(10)], 10)
     labels = np.array([int(row % 10 < (9 if row < 50 else 1)) for row in range(100)])
     maps = random.normal(size=(100, 8)) + 10 * (np.arange(100) < 50)[:, None]
-    rows = comparison_rows(maps, FEATURES, labels, random.uniform(size=100), names)
+    rows = comparison_rows(maps, np.ones(maps.shape, bool), FEATURES, labels, random.uniform(size=100), names)
     rows = [row for row in rows if row["comparison"] == COMPARISONS[0]]
     pooled = stats.ttest_ind(maps[labels == 1], maps[labels == 0]).pvalue
     assert (pooled < 1e-6).all()
@@ -176,35 +185,51 @@ def test_levels_of_families_are_no_differences():
 
 
 def test_families_without_both_groups_are_left_out():
-    maps, labels, predicted, names = study(np.random.default_rng(6))
-    before = [
-        row
-        for row in comparison_rows(*reordered((maps, labels, predicted, names)))
-        if row["comparison"] == COMPARISONS[0]
-    ]
+    maps, present, labels, predicted, names = parts = study(np.random.default_rng(6))
+    before = [row for row in comparison_rows(*reordered(parts)) if row["comparison"] == COMPARISONS[0]]
     single = np.full((5, 8), 50.0)
     for label in (0, 1):
         given = (
-            np.vstack([maps, single]), FEATURES, np.append(labels, [label] * 5), np.append(predicted, [0.7] * 5),
-            np.append(names, ["alone"] * 5),
+            np.vstack([maps, single]), np.vstack([present, single > 0]), FEATURES, np.append(labels, [label] * 5),
+            np.append(predicted, [0.7] * 5), np.append(names, ["alone"] * 5),
         )  # fmt: skip
         rows = [row for row in comparison_rows(*given) if row["comparison"] == COMPARISONS[0]]
-        assert rows == before
-        assert {row["families"] for row in rows} == {8}
+        pd.testing.assert_frame_equal(pd.DataFrame(rows), pd.DataFrame(before), rtol=1e-9)
+        assert max(row["families"] for row in rows) == 8
 
 
 def test_too_few_families_are_not_tested():
     parts = study(np.random.default_rng(7), families=FEWEST)
     rows = comparison_rows(*reordered(parts))
     assert {row["families"] for row in rows} == {FEWEST}
-    fewer = parts[3] != "f0"
+    fewer = parts[4] != "f0"
     assert comparison_rows(*reordered(parts, fewer)) == []
     # One comparison may be there without the other: where every call is right, none is wrong.
-    maps, labels, _, names = parts
-    rows = comparison_rows(maps, FEATURES, labels, labels.astype(float), names)
+    maps, present, labels, _, names = parts
+    rows = comparison_rows(maps, present, FEATURES, labels, labels.astype(float), names)
     assert {row["comparison"] for row in rows} == {"positive less negative"}
 
 
-def test_nothing_is_tested_where_all_is_zero():
-    maps, labels, predicted, names = study(np.random.default_rng(8))
-    assert comparison_rows(0 * maps, FEATURES, labels, predicted, names) == []
+def test_where_a_kmer_stands_is_no_difference():
+    """Attribution 0.1 wherever the k-mer is, which is in 60 % of positives and 20 % of negatives."""
+    random = np.random.default_rng(0)
+    names = np.repeat([f"f{number:02d}" for number in range(20)], 10)
+    labels = np.tile([0, 1], 100)
+    present = np.column_stack([random.random(200) < np.where(labels == 1, 0.6, 0.2), np.ones(200, bool)])
+    maps = np.column_stack([present[:, 0] * 0.1, random.normal(size=200)]).astype(np.float32)
+    rows = comparison_rows(maps, present, FEATURES[:2], labels, random.random(200), names)
+    everywhere = stats.ttest_ind(maps[labels == 1, 0], maps[labels == 0, 0]).pvalue
+    assert everywhere < 1e-4
+    own = [row for row in rows if row["feature"] == FEATURES[0]]
+    assert own
+    for row in own:
+        assert (row["difference"], row["p_value"], row["q_value"]) == (0, 1, 1)
+        assert FEWEST <= row["families"] <= 20
+
+
+def test_a_kmer_that_one_group_alone_holds_is_not_tested():
+    maps, present, labels, predicted, names = study(np.random.default_rng(8), difference=5.0)
+    present[:, 2] &= labels == 1
+    rows = comparison_rows(maps, present, FEATURES, labels, predicted, names)
+    assert FEATURES[2] not in {row["feature"] for row in rows if row["comparison"] == COMPARISONS[0]}
+    assert comparison_rows(maps, 0 * present > 0, FEATURES, labels, predicted, names) == []

@@ -156,6 +156,18 @@ def test_windows_are_complementary_where_their_texts_are(width):
         assert found.shape == (len(mirna) - width + 1, len(site) - width + 1)
 
 
+@pytest.mark.parametrize("width", [2, 4])
+def test_parallel_windows_have_the_same_letters_the_other_way_round(width):
+    mirna, site = "TGAGGTAGTNGG", "AAACTCCATCATTACTCC"
+    codes = [encode([sequence])[0] for sequence in (mirna, site)]
+    found = complementary(*codes, width, parallel=True)
+    for row, column in np.ndindex(found.shape):
+        windows = mirna[row : row + width], site[column : column + width]
+        assert found[row, column] == ("N" not in windows[0] and partner(windows[0])[::-1] == windows[1]), windows
+    assert found.any()
+    assert (found != complementary(*codes, width)).any()
+
+
 def test_a_strand_is_complementary_along_the_diagonal():
     codes = [encode([sequence])[0] for sequence in ("TGAGGTAGTAGG", partner("TGAGGTAGTAGG"))]
     np.testing.assert_array_equal(complementary(*codes, 6), np.eye(7, dtype=bool)[::-1])
@@ -208,6 +220,7 @@ def test_interactions_are_what_two_windows_say_together(modules, internal_batch)
         np.testing.assert_allclose(own.map, expected, atol=1e-6)
         codes = [encode([sequence])[0] for sequence in pair]
         np.testing.assert_array_equal(own.complementary, complementary(*codes, 3))
+        np.testing.assert_array_equal(own.parallel, complementary(*codes, 3, parallel=True))
 
 
 def test_an_interaction_does_not_depend_on_company(modules):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from consilience.domains.mirna.notes import LOW, SIGNIFICANT, note_lines
+from consilience.domains.mirna.positions import NUCLEOTIDE_FALLS
 from consilience.domains.mirna.tables import COLUMNS
 
-NUCLEOTIDES = "mutagenesis of nucleotides"
 METRICS_JSON = {
     name: {
         "test": {
@@ -26,12 +26,13 @@ def enrichment_table(p_mirna=0.001, p_site=0.3, **changes):
     """The shown model's rows, and others with the best p values that must not be told."""
     told = {
         "model": "small",
-        "method": NUCLEOTIDES,
+        "method": NUCLEOTIDE_FALLS,
         "label": "pair",
         "expected": 0.3,
         "ratio": 1.2,
         "low": 1.1,
         "high": 1.4,
+        "p_value_less": 0.004,
         "samples": 20,
     }
     rows = [
@@ -44,30 +45,31 @@ def enrichment_table(p_mirna=0.001, p_site=0.3, **changes):
     return pd.DataFrame(rows).assign(**changes)
 
 
-def agreement_table(**levels):
-    """How methods agree with mutagenesis in two models, 0.1 below and above the level."""
+def agreement_table(chance=0.0, **levels):
+    """How methods agree with mutagenesis in two models, 0.1 below and above the level; `chance` is 0 for below all."""
     rows = []
     for model, shift in (("wide", 0.1), ("small", -0.1)):
         for place, (name, level) in enumerate(levels.items()):
             pair = ("mutagenesis", name) if place % 2 else (name, "mutagenesis")
-            rows.append((model, *pair, "spearman", level + shift))
-            rows.append((model, *pair, "pearson", -0.9))
-        rows.append((model, "deeplift", "saliency", "spearman", -0.5))
-    return pd.DataFrame(rows, columns=["model", "method", "other", "metric", "value"])
+            rows.append((model, *pair, "spearman", level + shift, level + shift - 0.15, level - 0.26 + chance))
+            rows.append((model, *pair, "pearson", -0.9, -1.0, 0.9))
+        rows.append((model, "deeplift", "saliency", "spearman", -0.5, -0.6, 0.9))
+    return pd.DataFrame(rows, columns=["model", "method", "other", "metric", "value", "low", "chance"])
 
 
-def interactions_table(p_value=0.01):
+def interactions_table(p_value=0.01, parallel=0.02, at_parallel=0.2):
     rows = [
-        ("small", "pair-1", 3, 0.9, 0.1, 0.5),
-        ("small", "pair-2", 0, np.nan, 0.2, np.nan),
-        ("small", "all", 1, 0.9, 0.1, p_value),
+        ("small", "pair-1", 3, 0.9, 0.3, 0.1, 0.5, np.nan),
+        ("small", "pair-2", 0, np.nan, np.nan, 0.2, np.nan, np.nan),
+        ("small", "all", 1, 0.9, at_parallel, 0.1, p_value, parallel),
     ]
-    return pd.DataFrame(rows, columns=["model", "sample", "complementary", "at_complementary", "elsewhere", "p_value"])
+    columns = ["model", "sample", "complementary", "at_complementary", "at_parallel", "elsewhere", "p_value"]
+    return pd.DataFrame(rows, columns=[*columns, "parallel_p_value"])
 
 
 def stability_table(low=0.5, chance=0.2):
-    rows = [("site", "sequence", 0.7, 0.6, 0.1), ("mirna", "image", 0.61, low, chance)]
-    return pd.DataFrame(rows, columns=["branch", "kind", "stability", "low", "chance"])
+    rows = [("site", "sequence", 0.7, 0.6, 0.1, 0.8), ("mirna", "image", 0.61, low, chance, 0.9)]
+    return pd.DataFrame(rows, columns=["branch", "kind", "stability", "low", "chance", "chance_high"])
 
 
 def lines_of(**changes):
@@ -86,7 +88,9 @@ def test_a_study_without_weakness_has_these_notes():
         "the site's match of the seed: 15 % of what mutations change in small, 1.200 [1.100, 1.400] times what their "
         "place gives, no more than chance (p = 0.3, 20 pairs)",
         "agree with mutagenesis (Spearman on a pair's own k-mers): deeplift 0.500, saliency 0.400",
-        "complementary windows of miRNA and site interact more than others in small: 0.9 beside 0.1 (p = 0.01, 1 pairs)",
+        "complementary windows of miRNA and site in small interact more than others (p = 0.01) and more than the same "
+        "letters on parallel strands (p = 0.02): the network holds the sequences against each other; 0.9 beside 0.1, 0.2 "
+        "on parallel strands, 1 pairs",
     ]
 
 
@@ -101,6 +105,36 @@ def test_p_says_whether_it_is_chance(p_value, said):
     assert said in match
     interactions = lines_of(interactions=interactions_table(p_value))[4]
     assert ("interact no more than others" in interactions) == (p_value >= SIGNIFICANT)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "high", "said"),
+    [
+        (0.99, 0.99, "less than chance (p = 0.004, 20 pairs)"),
+        (0.99, 1.0, "no more than chance (p = 0.99, 20 pairs)"),
+        (0.99, np.nan, "no more than chance (p = 0.99, 20 pairs)"),
+        (0.01, 0.99, "more than chance (p = 0.01, 20 pairs)"),
+    ],
+)
+def test_depletion_is_said(p_value, high, said):
+    lines = lines_of(enrichment=enrichment_table(p_value, p_value, high=high))
+    assert lines[1].endswith(f"place gives, {said}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"parallel": SIGNIFICANT}, "others (p = 0.01), but not clearly more than the same letters on parallel strands "
+         "(p = 0.05): composition could explain it; 0.9 beside 0.1, 0.2 on parallel strands, 1 pairs"),
+        ({"parallel": np.nan, "at_parallel": np.nan}, "interact more than others (p = 0.01); none are complementary on "
+         "parallel strands, which would tell pairing from composition; 0.9 beside 0.1, 1 pairs"),
+        ({"p_value": 0.3}, "interact no more than others (p = 0.3); 0.9 beside 0.1, 0.2 on parallel strands, 1 pairs"),
+    ],
+)  # fmt: skip
+def test_interactions_that_composition_explains_are_no_pairing(changes, said):
+    lines = lines_of(interactions=interactions_table(**changes))
+    assert lines[4].endswith(said)
+    assert "against each other" not in lines[4]
 
 
 def test_what_is_not_known_of_an_enrichment_is_not_told():
@@ -120,7 +154,11 @@ def test_methods_that_hardly_agree_with_mutagenesis_are_named():
     assert lines[3] == (
         "agree with mutagenesis (Spearman on a pair's own k-mers): deeplift 0.500, saliency 0.300, weak 0.290, none -0.200"
     )
-    assert lines[4] == "these hardly agree with mutagenesis (below 0.3): weak, none"
+    said = "these hardly agree with mutagenesis (below 0.3, or no more than the chance told): "
+    assert lines[4] == f"{said}weak, none"
+    # By size, what branches have alone makes methods agree: one that has no more than that says nothing.
+    lines = lines_of(agreement=agreement_table(0.3, grad_cam=0.5))
+    assert lines[4] == f"{said}grad_cam (chance 0.540)"
 
 
 def test_an_agreement_that_is_not_defined_is_low():
@@ -147,19 +185,19 @@ def test_without_complementary_windows_interactions_are_not_tested():
     ("levels", "told"),
     [
         ((0.21, 0.2), None),
-        ((0.2, 0.2), "mirna by image 0.610 (chance 0.200)"),
-        ((np.nan, 0.7), "mirna by image 0.610 (chance 0.700)"),
-        ((0.5, np.nan), "mirna by image 0.610 (chance undefined)"),
+        ((0.2, 0.2), "mirna by image 0.610 (chance 0.200, up to 0.900)"),
+        ((np.nan, 0.7), "mirna by image 0.610 (chance 0.700, up to 0.900)"),
+        ((0.5, np.nan), "mirna by image 0.610 (chance undefined, up to 0.900)"),
     ],
 )
-def test_clusters_that_come_out_no_more_than_unrelated_ones_are_told(levels, told):
+def test_clusters_that_come_out_not_clearly_more_than_unrelated_ones_are_told(levels, told):
     lines = lines_of(cluster_stability=stability_table(*levels))
     if told is None:
         assert len(lines) == 5
     else:
         assert lines[5] == (
-            "clusters of k-mers (deeplift) that come out again no more than unrelated ones (adjusted Rand index): "
-            + told
+            "clusters of k-mers (deeplift) that come out again not clearly more than unrelated ones (adjusted Rand "
+            "index): " + told
         )
 
 

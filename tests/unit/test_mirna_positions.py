@@ -186,7 +186,7 @@ def share_by_hand(scores, inside):
 def test_an_importance_within_the_region_is_found():
     scores = np.where(seeds_of(12) == 1, 2.0, 0.0)
     found = enrichment(scores, seeds_of(12), families(12, resamples=100), 499, 0)
-    assert found.p_value == 1 / 500
+    assert (found.p_value, found.p_value_less) == (1 / 500, 1)
     assert found.share == pytest.approx(1)
     # On the average over all turns, the region has its part of the windows.
     assert found.expected == pytest.approx(SEED_WINDOWS.mean())
@@ -197,14 +197,14 @@ def test_an_importance_within_the_region_is_found():
 def test_an_importance_outside_of_the_region_is_not():
     scores = np.where(seeds_of(12) == 0, 2.0, 0.0)
     found = enrichment(scores, seeds_of(12), families(12), 99, 0)
-    assert found.p_value == 1
+    assert (found.p_value, found.p_value_less) == (1, 1 / 100)
     assert found.share == 0
     assert found.ratio["value"] == 0
 
 
 def test_a_uniform_importance_is_as_chance_gives():
     found = enrichment(np.full((9, WINDOWS), 0.3), seeds_of(9), families(9, resamples=50), 99, 0)
-    assert found.p_value == 1
+    assert found.p_value == found.p_value_less == 1
     assert [found.ratio[key] for key in ("value", "low", "high")] == pytest.approx([1, 1, 1])
     assert found.share == pytest.approx(SEED_WINDOWS.mean())
 
@@ -224,6 +224,8 @@ def test_shares_are_means_over_samples_and_p_that_of_all_turns():
     exact = np.mean(together >= together[0] - 1e-12)
     assert 1 / WINDOWS <= exact < 0.5
     assert found.p_value == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 20000))
+    less = np.mean(together <= together[0] + 1e-12)
+    assert found.p_value_less == pytest.approx(less, abs=4 * np.sqrt(less * (1 - less) / 20000) + 1e-4)
 
 
 def test_turns_leave_out_what_has_no_window():
@@ -281,18 +283,19 @@ def each_by_itself(scores, copies, permutations, seed):
 @pytest.fixture(scope="module")
 def null_p_values():
     """p values of 200 draws of random smooth scores: families of one sample, and of nine that are the same."""
-    found = {"single": [], "copies": [], "each by itself": []}
+    found = {"single": [], "copies": [], "less": [], "each by itself": []}
     for seed in range(200):
         random = np.random.default_rng(seed)
         found["single"].append(enrichment(smooth_scores(random, 20), seeds_of(20), families(20), 59, seed).p_value)
         scores = smooth_scores(random, 4)
         copies = enrichment(np.repeat(scores, 9, axis=0), seeds_of(36), families(4, 9), 59, seed)
         found["copies"].append(copies.p_value)
+        found["less"].append(copies.p_value_less)
         found["each by itself"].append(each_by_itself(scores, 9, 59, seed))
     return {name: np.array(values) for name, values in found.items()}
 
 
-@pytest.mark.parametrize("kind", ["single", "copies"])
+@pytest.mark.parametrize("kind", ["single", "copies", "less"])
 def test_random_importances_are_enriched_as_seldom_as_p_says(null_p_values, kind):
     p_values = null_p_values[kind]
     assert stats.kstest(p_values, "uniform").pvalue > 0.01

@@ -14,7 +14,7 @@ from consilience.dataset_writer import write_dataset
 from consilience.domains.mirna.fcgr import kmers
 from consilience.domains.mirna.groups import outcomes
 from consilience.domains.mirna.mutagenesis import Interactions
-from consilience.domains.mirna.positions import BEFORE
+from consilience.domains.mirna.positions import BEFORE, NUCLEOTIDE_FALLS
 from consilience.domains.mirna.prepare import prepare
 from consilience.domains.mirna.tables import (
     COLUMNS,
@@ -327,7 +327,7 @@ def test_falls_of_nucleotides_are_enriched_without_the_sites_ends(pairs):
     falls["site"][:, : K - 1] = 100
     tables.add_falls("tiny", falls)
     rows = tables.frames()["enrichment"]
-    assert set(rows["method"]) == {"mutagenesis of nucleotides"}
+    assert set(rows["method"]) == {NUCLEOTIDE_FALLS}
     assert rows["ratio"].to_numpy() == pytest.approx(1)
     profile = tables.frames()["positions"].query("branch == 'site'")
     assert profile["value"].max() > 10
@@ -348,20 +348,28 @@ def test_comparisons_name_kmers_by_branch(tmp_path_factory):
     with Dataset.open(folder / "d.h5") as dataset:
         pairs = Pairs.of(dataset, list(dataset.samples["id"].astype(str)), K)
         values = np.random.default_rng(0).normal(size=(48, 2 * 4**K))
-        (planted,) = np.flatnonzero(dataset.features["name"] == "site:GAT")
+        held = np.where(pairs.branches == "site", pairs.present.sum(axis=0), 0)
+        planted = int(held.argmax())
         values[:, planted] += 5 * pairs.labels
         tables = Tables(pairs, SETTINGS, 0)
         tables.add("tiny", {"deeplift": values}, {"deeplift": True}, np.full(48, 0.7), "deeplift")
+        names = dataset.features["name"].tolist()
     table = tables.frames()["comparison"]
     assert len(set(pairs.table["family"])) == 6
     first = table.iloc[0]
     assert (first["feature"], first["comparison"], first["method"]) == (
-        "site:GAT",
+        names[planted],
         "positive less negative",
         "deeplift",
     )
     assert first["difference"] == pytest.approx(5, abs=1)
-    assert set(table["feature"]) == set(dataset.features["name"])
+    several = set()
+    for column, name in enumerate(names):
+        holders = pairs.table[pairs.present[:, column]].assign(label=pairs.labels[pairs.present[:, column]])
+        if (holders.groupby("family")["label"].nunique() == 2).sum() >= 5:
+            several.add(name)
+    assert set(table["feature"]) == several
+    assert 5 < len(several) < len(names)
 
 
 def test_tables_come_out_alike_and_models_follow_each_other(pairs, maps, predicted, frames):
@@ -382,7 +390,10 @@ def interactions_of(pairs, seed=0, count=8):
         where = np.zeros((7, 12), bool)
         if number % 3:
             where[random.integers(7, size=4), random.integers(12, size=4)] = True
-        found[sample] = Interactions(random.normal(size=where.shape) + where, where)
+        parallel = np.zeros((7, 12), bool)
+        if number % 4:
+            parallel[random.integers(7, size=3), random.integers(12, size=3)] = True
+        found[sample] = Interactions(random.normal(size=where.shape) + where, where, parallel)
     return found
 
 
@@ -421,8 +432,11 @@ def test_the_row_of_all_is_of_pairs_with_complementary_windows(pairs, predicted)
     tables = Tables(pairs, SETTINGS, 0)
     tables.add_interactions("tiny", found, outcome_of(pairs, predicted), permutations)
     row = tables.rows["interactions"][-1]
-    some = {sample: one for sample, one in found.items() if one.complementary.any()}
-    assert row["complementary"] == len(some) < len(found)
+    positive = pairs.table["id"][pairs.labels == 1].tolist()
+    some = {sample: one for sample, one in found.items() if one.complementary.any() and sample in positive}
+    assert row["complementary"] == len(some) < len(set(positive) & set(found))
+    beside = [found[name].map[found[name].parallel].mean() for name in found if name in positive]
+    assert row["at_parallel"] == pytest.approx(np.nanmean(beside))
     observed = [one.map[one.complementary].mean() for one in some.values()]
     assert row["at_complementary"] == pytest.approx(np.mean(observed))
     assert row["elsewhere"] == pytest.approx(np.mean([one.map[~one.complementary].mean() for one in some.values()]))
@@ -462,12 +476,12 @@ def test_maps_that_are_a_familys_own_interact_as_seldom_as_p_says(pairs, predict
         levels = {name: np.convolve(random.normal(size=13), np.ones(3), "valid") for name in np.unique(families)}
         where, found = {name: random.integers(11) for name in levels}, {}
         for sample, family in zip(ids, families, strict=True):
-            complementary = np.zeros((11, 9), bool)
-            complementary[where[family], random.integers(9)] = True
+            here = np.zeros((11, 9), bool)
+            here[where[family], random.integers(9)] = True
             noise = random.normal(scale=0.2, size=(11, 9))
-            found[sample] = Interactions(levels[family][:, None] + noise, complementary)
+            found[sample] = Interactions(levels[family][:, None] + noise, here, np.zeros_like(here))
         tables = Tables(pairs, SETTINGS, seed)
-        tables.add_interactions("tiny", found, outcome_of(pairs, predicted), 59)
+        tables.add_interactions("tiny", found, dict.fromkeys(found, "true positive"), 59)
         together.append(tables.rows["interactions"][-1]["p_value"])
         parts = [one.at_complementary(59, random) for one in found.values()]
         null, observed = sum(part[1] for part in parts), sum(part[0] for part in parts)

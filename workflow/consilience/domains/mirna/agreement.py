@@ -12,7 +12,17 @@ from consilience.faithfulness.ranks import unit_ranks
 from consilience.faithfulness.resampling import Resampling
 
 METRICS = ("pearson", "spearman")
-AGREEMENT_COLUMNS = ("method", "other", "metric", "signed", "value", "low", "high", "samples")
+AGREEMENT_COLUMNS = ("method", "other", "metric", "signed", "value", "low", "high", "chance", "samples")
+
+
+def _units(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return values (methods, k-mers), and their ranks, centered and of length 1; NaN for a method that is constant."""
+    centered = values - values.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(centered, axis=1, keepdims=True)
+    varies = length[:, 0] > 1e-12 * np.abs(values).max(axis=1, initial=0)
+    unit = np.full(centered.shape, np.nan)
+    unit[varies] = centered[varies] / length[varies]
+    return unit, unit_ranks(values)
 
 
 def correlations(maps: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -24,31 +34,53 @@ def correlations(maps: np.ndarray, present: np.ndarray) -> np.ndarray:
     methods, samples, _ = maps.shape
     found = np.full((len(METRICS), samples, methods, methods), np.nan)
     for sample in range(samples):
-        values = maps[:, sample, present[sample]].astype(np.float64)
-        centered = values - values.mean(axis=1, keepdims=True)
-        length = np.linalg.norm(centered, axis=1, keepdims=True)
-        varies = length[:, 0] > 1e-12 * np.abs(values).max(axis=1, initial=0)
-        unit = np.full(centered.shape, np.nan)
-        unit[varies] = centered[varies] / length[varies]
-        for place, rows in enumerate((unit, unit_ranks(values))):
+        for place, rows in enumerate(_units(maps[:, sample, present[sample]].astype(np.float64))):
             found[place, sample] = np.clip(rows @ rows.T, -1, 1)
     return found
 
 
-def agreement_rows(
-    maps: np.ndarray, names: Sequence[str], signed: Sequence[bool], present: np.ndarray, resampling: Resampling
-) -> list[dict[str, Any]]:
-    """Return a row a pair of methods and metric, means over pairs with their 95 % intervals.
+def chances(maps: np.ndarray, present: np.ndarray, branches: np.ndarray, seed: int) -> np.ndarray:
+    """Return the correlations of `correlations` after one of two methods is permuted, means of both orders.
 
-    Attributions are compared with their sign where both methods have one (`signed`), else by their size.
+    A pair's attributions are permuted over its own k-mers within each branch, `branches` (features,) names: that one
+    branch has more than the other is kept. One permutation a pair, the same for all methods.
     """
-    both, sizes = correlations(maps, present), correlations(np.abs(maps), present)
+    methods, samples, _ = maps.shape
+    found = np.full((len(METRICS), samples, methods, methods), np.nan)
+    for sample in range(samples):
+        own, random = branches[present[sample]], np.random.default_rng([seed, sample])
+        order = np.empty(len(own), int)
+        for branch in np.unique(own):
+            places = np.flatnonzero(own == branch)
+            order[places] = random.permutation(places)
+        for place, rows in enumerate(_units(maps[:, sample, present[sample]].astype(np.float64))):
+            crossed = rows @ rows[:, order].T
+            found[place, sample] = (crossed + crossed.T) / 2
+    return found
+
+
+def agreement_rows(
+    maps: np.ndarray,
+    names: Sequence[str],
+    signed: Sequence[bool],
+    present: np.ndarray,
+    branches: np.ndarray,
+    resampling: Resampling,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Return a row a pair of methods and metric, means over pairs with their 95 % intervals, and by chance.
+
+    Attributions are compared with their sign where both methods have one (`signed`), else by their size. `chance` is
+    the mean of `chances`.
+    """
+    both, sizes = ((correlations(own, present), chances(own, present, branches, seed)) for own in (maps, np.abs(maps)))
     rows = []
     for first, second in combinations(range(len(names)), 2):
         with_sign = bool(signed[first] and signed[second])
-        chosen = both if with_sign else sizes
+        chosen, permuted = both if with_sign else sizes
         for place, metric in enumerate(METRICS):
             interval = resampling.interval(resampling.means(chosen[place, :, first, second]))
+            chance = float(resampling.means(permuted[place, :, first, second])[0])
             facts = {"method": names[first], "other": names[second], "metric": metric, "signed": with_sign}
-            rows.append(facts | interval | {"samples": maps.shape[1]})
+            rows.append(facts | interval | {"chance": chance, "samples": maps.shape[1]})
     return rows

@@ -63,7 +63,8 @@ def cluster_panels(
         f"the most important first; bars: mean attribution{colors}. By image: the "
         f"upper quarter of pixels, by k-means on their places; crosses: centers. {ON_CORNERS} Silhouette: 1 for "
         "clusters far apart, 0 for none. Stability: adjusted Rand index on resamples of families, 1 for the same "
-        "clusters; brackets: 95 %; chance: that of unrelated choices of k-mers."
+        "clusters; brackets: 95 %; chance: that of unrelated choices with as many k-mers in common, up to its 97.5th "
+        "percentile; not clearly more: where the bracket begins below chance."
     )
     entitle(figure, f"Important k-mers in clusters: by sequence, and by place in the image ({shown})", caption)
     return figure
@@ -79,7 +80,9 @@ def _title(stability: pd.DataFrame, shown: str, branch: str, kind: str, kmers: i
     interval = "" if low == "undefined" else f" [{low}, {high}]"
     separator, within = ("\n", "\n") if kind == "image" else ("; ", ", ")
     told = f"{name}{separator}silhouette {number(row['silhouette'], '.2f')}{within}stability {value}{interval}"
-    return f"{told}, chance {number(row['chance'], '.2f')}"
+    clear = "" if row["low"] > row["chance"] else f"{within}not clearly more than unrelated ones"
+    chance = f"\nchance {number(row['chance'], '.2f')}, up to {number(row['chance_high'], '.2f')}"
+    return f"{told}{chance}{clear}"
 
 
 def _aligned(axes: Axes, rows: pd.DataFrame, k: int, signed: bool) -> None:

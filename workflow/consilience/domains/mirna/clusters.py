@@ -15,7 +15,8 @@ SHIFT_RANGE = range(-SHIFTS, SHIFTS + 1)
 KINDS = ("sequence", "image")
 PERCENTILE = 75  # of |attribution| over the pixels that have any, above which the classical form takes a pixel
 STARTS = 10  # of k-means
-CHANCES = 5  # pairs of unrelated choices
+CHANCES = {"sequence": 100, "image": 20}  # pairs of unrelated choices; k-means takes its time
+LEAST_COMMON = 10  # k-mers in two choices whose clusters are compared
 CLUSTER_COLUMNS = ("branch", "kind", "cluster", "kmer", "row", "column", "attribution", "motif")
 STABILITY_COLUMNS = (
     "branch",
@@ -27,6 +28,7 @@ STABILITY_COLUMNS = (
     "low",
     "high",
     "chance",
+    "chance_high",
     "resamples",
 )
 
@@ -100,6 +102,11 @@ def clustered(importance: np.ndarray, kmers: np.ndarray, kind: str, top: int, cl
     places = chosen_places(importance, kind, top)
     if not len(places):
         return {}
+    return labeled(places, kmers, kind, clusters)
+
+
+def labeled(places: np.ndarray, kmers: np.ndarray, kind: str, clusters: int) -> dict[int, int]:
+    """Return the cluster of every pixel of some (places,)."""
     if kind == "sequence":
         labels = by_sequence(list(kmers.ravel()[places]), clusters)
     else:
@@ -134,62 +141,75 @@ def cluster_rows(
     return rows
 
 
-def stability(
-    resampled: Sequence[np.ndarray], kmers: np.ndarray, kind: str, top: int, clusters: int, found: dict[int, int]
-) -> dict[str, Any]:
+def recurrence(found: dict[int, int], other: dict[int, int]) -> float:
+    """Return the adjusted Rand index of two clusterings over the k-mers that both hold; NaN below `LEAST_COMMON`."""
+    from sklearn.metrics import adjusted_rand_score
+
+    common = [place for place in found if place in other]
+    if len(common) < LEAST_COMMON:
+        return float("nan")
+    return float(adjusted_rand_score([found[place] for place in common], [other[place] for place in common]))
+
+
+def silhouette(found: dict[int, int], kmers: np.ndarray, kind: str) -> float:
+    """Return how far apart clusters lie by the distance that made them; NaN where nothing can be compared."""
+    from sklearn.metrics import silhouette_score
+
+    places, labels = list(found), list(found.values())
+    if not 1 < len(set(labels)) < len(labels):
+        return float("nan")
+    if kind == "sequence":
+        matrix = distances([kmers.ravel()[place] for place in places])
+        return float(silhouette_score(matrix, labels, metric="precomputed"))
+    return float(silhouette_score(np.column_stack(np.unravel_index(places, kmers.shape)), labels))
+
+
+def stability(others: Sequence[dict[int, int]], kmers: np.ndarray, kind: str, found: dict[int, int]) -> dict[str, Any]:
     """Return how far clusters come out again on resamples of the pairs, and how far apart they are.
 
-    `resampled` are importances (4^k,). `stability` is the mean adjusted Rand index over the k-mers that both choices
-    have in common, with the 2.5th and 97.5th percentile: 1 for the same clusters, 0 for labels drawn at random. Two
-    choices of k-mers that have nothing to do with each other are above 0 nevertheless, since what is clustered is where
-    the k-mers are, not what they have. `silhouette` is that of the clusters themselves, by the distance that made them.
-    NaN where nothing can be compared.
+    `others` are the clusters of the resamples. `stability` is the mean `recurrence` with the 2.5th and 97.5th
+    percentile: 1 for the same clusters, 0 for labels drawn at random. NaN where nothing can be compared.
     """
-    from sklearn.metrics import adjusted_rand_score, silhouette_score
-
-    indices = []
-    for importance in resampled:
-        other = clustered(importance, kmers, kind, top, clusters)
-        common = [place for place in found if place in other]
-        if len(common) > 1:
-            indices.append(adjusted_rand_score([found[p] for p in common], [other[p] for p in common]))
-    places, labels = list(found), list(found.values())
-    apart = float("nan")
-    if 1 < len(set(labels)) < len(labels):
-        if kind == "sequence":
-            matrix = distances([kmers.ravel()[place] for place in places])
-            apart = float(silhouette_score(matrix, labels, metric="precomputed"))
-        else:
-            points = np.column_stack(np.unravel_index(places, kmers.shape))
-            apart = float(silhouette_score(points, labels))
-    low, high = np.percentile(indices, [2.5, 97.5]) if indices else (np.nan, np.nan)
+    values = [recurrence(found, other) for other in others]
+    known = [value for value in values if np.isfinite(value)]
+    low, high = np.percentile(known, [2.5, 97.5]) if known else (np.nan, np.nan)
     return {
         "kind": kind,
-        "clusters": len(set(labels)),
-        "kmers": len(labels),
-        "silhouette": apart,
-        "stability": float(np.mean(indices)) if indices else float("nan"),
+        "clusters": len(set(found.values())),
+        "kmers": len(found),
+        "silhouette": silhouette(found, kmers, kind),
+        "stability": float(np.mean(known)) if known else float("nan"),
         "low": float(low),
         "high": float(high),
-        "resamples": len(indices),
+        "resamples": len(known),
     }
 
 
-def chance_stability(importance: np.ndarray, kmers: np.ndarray, kind: str, top: int, clusters: int, seed: int) -> float:
-    """Return the mean stability of unrelated choices: clusters of importances that are shuffled over the k-mers.
+def chance_stability(
+    others: Sequence[dict[int, int]],
+    kmers: np.ndarray,
+    kind: str,
+    found: dict[int, int],
+    held: np.ndarray,
+    clusters: int,
+    seed: int,
+) -> dict[str, float]:
+    """Return the mean recurrence of unrelated choices, and its 97.5th percentile: `chance` and `chance_high`.
 
-    Two clusterings cut one space, whatever is important, so that k-mers they have in common share clusters far beyond
-    what the adjusted Rand index calls chance. NaN where nothing can be compared.
+    What is clustered is where the k-mers are, not what they have, and two choices with many in common cut one space
+    alike, whatever is important. So each draw has the sizes of the clusters that were found and of those of a resample,
+    and as many k-mers in common, or as many as there are; k-mers are drawn from `held`, the pixels (places,) with any
+    importance. NaN where nothing can be compared.
     """
-    random = np.random.default_rng(seed)
-    held = np.flatnonzero(importance > 0)
-
-    def shuffled() -> np.ndarray:
-        other = np.zeros_like(importance)
-        other[held] = random.permutation(importance[held])
-        return other
-
-    found = [stability([shuffled()], kmers, kind, top, clusters, own) for own in
-             (clustered(shuffled(), kmers, kind, top, clusters) for _ in range(CHANCES)) if own]  # fmt: skip
-    values = [one["stability"] for one in found if np.isfinite(one["stability"])]
-    return float(np.mean(values)) if values else float("nan")
+    random, values = np.random.default_rng(seed), []
+    for draw in range(CHANCES[kind] if others else 0):
+        other = others[draw % len(others)]
+        common, drawn = sum(place in other for place in found), random.permutation(held)
+        if common < LEAST_COMMON:
+            continue
+        first, rest = drawn[: len(found)], drawn[len(found) : len(found) + len(other) - common]
+        second = np.concatenate([first[:common], rest])
+        values.append(recurrence(*(labeled(places, kmers, kind, clusters) for places in (first, second))))
+    known = [value for value in values if np.isfinite(value)]
+    high = float(np.percentile(known, 97.5)) if known else float("nan")
+    return {"chance": float(np.mean(known)) if known else float("nan"), "chance_high": high}

@@ -52,9 +52,9 @@ def outcome_panels(outcomes: pd.DataFrame, comparison: pd.DataFrame, shown: Show
         _differences(axes, rows[rows["comparison"] == name], name)
     caption = (
         f"{shown.model}, {len(shown.table)} test pairs; {words(shown.primary)} where no method is named. Points: "
-        "pairs; lines: means. Differences of means within families of miRNAs, which k-mers of at least "
-        f"{FEWEST} families are tested for (t test over families); dark: q < {SIGNIFICANT} (Benjamini & Hochberg). "
-        f"{said_of(rows)}"
+        "pairs; lines: means. Differences of means over the pairs that hold a k-mer, within families of miRNAs; tested "
+        f"where both groups of {FEWEST} families hold it (t test over families); dark: q < {SIGNIFICANT} (Benjamini & "
+        f"Hochberg). {said_of(rows)}"
     )
     entitle(figure, f"What is attributed, by outcome ({shown.model})", caption)
     return figure
@@ -63,7 +63,7 @@ def outcome_panels(outcomes: pd.DataFrame, comparison: pd.DataFrame, shown: Show
 def said_of(rows: pd.DataFrame) -> str:
     """Say whether any k-mer of comparison.tsv differs."""
     if rows.empty:
-        return f"Nothing is tested: fewer than {FEWEST} families hold both groups."
+        return f"Nothing is tested: no k-mer is held by both groups of {FEWEST} families."
     count = int((rows["q_value"] < SIGNIFICANT).sum())
     return f"{count} k-mer{'' if count == 1 else 's'} significant." if count else "No k-mer is significant."
 
@@ -117,7 +117,7 @@ def _differences(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     if rows.empty:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        text = f"not tested: no k-mer in {FEWEST} families\nthat hold both groups"
+        text = f"not tested: no k-mer is held\nby both groups of {FEWEST} families"
         axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=GRAY)
         return
     listed = rows.sort_values(["p_value", "feature"], kind="stable").head(BARS)
@@ -139,4 +139,6 @@ def _differences(axes: Axes, rows: pd.DataFrame, name: str) -> None:
         axes.text(1.58 * most, place, f"q = {number(value, '.2g')}", ha="right", va="center", fontsize=7)
     count = int((rows["q_value"] < SIGNIFICANT).sum())
     said = f"{count} of {len(rows)} significant" if count else f"none of {len(rows)} significant"
-    axes.set_xlabel(f"difference of mean attributions, {rows['families'].iloc[0]} families; {said}")
+    few, many = rows["families"].min(), rows["families"].max()
+    families = f"{few} families" if few == many else f"{few} to {many} families"
+    axes.set_xlabel(f"difference of mean attributions, {families}; {said}")

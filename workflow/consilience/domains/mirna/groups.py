@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 OUTCOMES = ("true positive", "false positive", "true negative", "false negative")
+POSITIVES = OUTCOMES[0], OUTCOMES[3]  # of label 1
 COMPARISONS = ("positive less negative", "correct less wrong")
 FEWEST = 5  # families that a test needs
 COMPARISON_COLUMNS = ("comparison", "feature", "difference", "t", "p_value", "q_value", "families")
@@ -58,47 +59,58 @@ def outcome_rows(maps: np.ndarray, method: str, branches: np.ndarray, outcome: n
 
 
 def comparison_rows(
-    maps: np.ndarray, features: np.ndarray, labels: np.ndarray, predicted: np.ndarray, families: np.ndarray
+    maps: np.ndarray,
+    present: np.ndarray,
+    features: np.ndarray,
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    families: np.ndarray,
 ) -> list[dict[str, Any]]:
     """Return for every k-mer how its attribution differs between two groups of pairs, within families of miRNAs.
 
-    A family's difference is that of its means; families, not pairs, are what is independent: a one-sample t test over
-    those that have both groups (`FEWEST` at least), and Benjamini & Hochberg's q over the k-mers that as many families
-    hold. `maps` are (samples, features).
+    A family's difference is that of its means over the pairs that hold the k-mer: where it stands says nothing of what
+    it says. Families, not pairs, are what is independent: a one-sample t test over those that hold it in both groups
+    (`FEWEST` at least), and Benjamini & Hochberg's q over the k-mers. `maps` are (samples, features), `present` bool
+    alike: the k-mers of each pair.
     """
     correct = (predicted > 0.5) == (labels == 1)
     rows = []
     for comparison, first in zip(COMPARISONS, (labels == 1, correct), strict=True):
-        differences = _differences(maps, first, families)
-        if len(differences) < FEWEST:
-            continue
-        seen = np.flatnonzero((differences != 0).sum(axis=0) >= FEWEST)
+        differences = _differences(maps, present, first, families)
+        seen = np.flatnonzero(np.isfinite(differences).sum(axis=0) >= FEWEST)
         if not len(seen):
             continue
-        with np.errstate(invalid="ignore", divide="ignore"):
-            tested = stats.ttest_1samp(differences[:, seen], 0)
-        p_values = np.nan_to_num(tested.pvalue, nan=1.0)
-        q_values = stats.false_discovery_control(p_values)
+        found = _t_tests(differences[:, seen])
+        q_values = stats.false_discovery_control(found["p_value"])
         for place, column in enumerate(seen):
-            rows.append(
-                {
-                    "comparison": comparison,
-                    "feature": features[column],
-                    "difference": float(differences[:, column].mean()),
-                    "t": float(tested.statistic[place]),
-                    "p_value": float(p_values[place]),
-                    "q_value": float(q_values[place]),
-                    "families": len(differences),
-                }
-            )
+            row = {"comparison": comparison, "feature": features[column], "q_value": float(q_values[place])}
+            own = {name: float(values[place]) for name, values in found.items()}
+            rows.append(row | own | {"families": int(found["families"][place])})
     return sorted(rows, key=lambda row: (COMPARISONS.index(row["comparison"]), row["p_value"], row["feature"]))
 
 
-def _differences(maps: np.ndarray, first: np.ndarray, families: np.ndarray) -> np.ndarray:
-    """Return the difference of the means of both groups by family, (families, features); those that have both."""
+def _differences(maps: np.ndarray, present: np.ndarray, first: np.ndarray, families: np.ndarray) -> np.ndarray:
+    """Return the difference of both groups' means over holders, by family, (families, features); else NaN."""
+    held = np.where(present, maps, 0).astype(np.float64)
     found = []
     for family in np.unique(families):
-        own = families == family
-        if (own & first).any() and (own & ~first).any():
-            found.append(maps[own & first].mean(axis=0) - maps[own & ~first].mean(axis=0))
-    return np.asarray(found, dtype=np.float64).reshape(len(found), maps.shape[1])
+        means = []
+        for own in (first, ~first):
+            rows = (families == family) & own
+            times = present[rows].sum(axis=0)
+            means.append(np.divide(held[rows].sum(axis=0), times, out=np.full(len(times), np.nan), where=times > 0))
+        found.append(means[0] - means[1])
+    # What rounding leaves of equal means is no difference.
+    least = 1e-12 * np.abs(held).max(axis=0, initial=0)
+    return np.where(np.abs(found) <= least, 0, found)
+
+
+def _t_tests(differences: np.ndarray) -> dict[str, np.ndarray]:
+    """Return difference, t, p and number of families of every feature; `differences` (families, features), or NaN."""
+    count = np.isfinite(differences).sum(axis=0)
+    mean, error = np.nanmean(differences, axis=0), np.nanstd(differences, axis=0, ddof=1) / np.sqrt(count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = mean / error
+    # Without any difference in any family, nothing speaks against chance.
+    p_values = np.nan_to_num(2 * stats.t.sf(np.abs(t), count - 1), nan=1.0)
+    return {"difference": mean, "t": t, "p_value": p_values, "families": count}

@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from consilience.domains.mirna.colors import outline, scale
-from consilience.domains.mirna.notes import SIGNIFICANT
+from consilience.domains.mirna.groups import POSITIVES
+from consilience.domains.mirna.notes import compared
 from consilience.figures.style import BLACK, GRAY, POSITIVE, entitle, lighten, new_figure, number, styled
 
 AROUND = 8  # windows beside a complementary one
@@ -68,7 +69,8 @@ def interaction_panels(maps: Maps, table: pd.DataFrame, chosen: Sequence[str], w
     """Draw the mean around complementary windows, a pair's map, and all pairs; `table` is interactions.tsv."""
     figure = new_figure(9.6, 6.2)
     grid = figure.add_gridspec(2, 2, width_ratios=(1, 2.1), height_ratios=(1.15, 1))
-    _around(figure, figure.add_subplot(grid[0, 0]), maps)
+    positive = table.loc[table["outcome"].isin(POSITIVES), "sample"]
+    _around(figure, figure.add_subplot(grid[0, 0]), {name: maps[name] for name in maps if name in set(positive)})
     name, axes = example(maps, table, chosen), figure.add_subplot(grid[0, 1])
     image = draw_map(axes, *maps[name], window)
     figure.colorbar(image, ax=axes, fraction=0.03, pad=0.01, extend="both")
@@ -78,9 +80,10 @@ def interaction_panels(maps: Maps, table: pd.DataFrame, chosen: Sequence[str], w
     _distribution(figure.add_subplot(grid[1, :]), maps, table)
     caption = (
         "Interaction of two windows: F(both replaced) - F(either replaced) - F(the other) + F(as they are), with F the "
-        f"log-odds of a pair; positive (orange) where two windows together say more than each alone. Outlined: windows "
-        f"of {window} nucleotides that are complementary. p: whether complementary windows interact more than after "
-        f"random turns of the map. {len(maps)} test pairs."
+        "log-odds of a pair; positive (orange) where two windows together say more than each alone. Outlined: windows "
+        f"of {window} nucleotides that are complementary. p: whether they interact more than after random turns of the "
+        "map. Parallel strands: windows that would be complementary were the site read backwards, the same letters, "
+        f"which cannot pair. {len(maps)} test pairs; title and mean are of those with label 1."
     )
     entitle(figure, _title(table), caption)
     return figure
@@ -91,11 +94,8 @@ def _title(table: pd.DataFrame) -> str:
     if rows.empty:
         return "Interactions of windows: no pair has complementary ones, nothing is tested"
     row = rows.iloc[0]
-    said = "more" if row["p_value"] < SIGNIFICANT else "no more"
-    return (
-        f"Complementary windows interact {said} than others (permutation p = {row['p_value']:.2g}, "
-        f"{row['complementary']:.0f} pair{'' if row['complementary'] == 1 else 's'})"
-    )
+    pairs = f"{row['complementary']:.0f} pair{'' if row['complementary'] == 1 else 's'}"
+    return f"Complementary windows ({pairs}) interact {compared(row)}"
 
 
 def _around(figure: Figure, axes: Axes, maps: Maps) -> None:
@@ -134,6 +134,8 @@ def _distribution(axes: Axes, maps: Maps, table: pd.DataFrame) -> None:
         axes.plot(np.full(len(own), place), own, "o", color=POSITIVE, markersize=3, alpha=0.75, zorder=4)
         if len(own):
             axes.plot(place, row.at_complementary, "D", color=BLACK, markersize=4, zorder=5)
+        if pd.notna(row.at_parallel):
+            axes.plot(place, row.at_parallel, "D", color=BLACK, markerfacecolor="white", markersize=4, zorder=5)
         names.append(row.sample + (f"{separator}p = {number(row.p_value, '.2g')}" if pd.notna(row.p_value) else ""))
     axes.axhline(0, color=GRAY, linewidth=0.6, zorder=0)
     turned = {} if level else {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
@@ -151,7 +153,17 @@ def _legend(axes: Axes) -> None:
     handles = [
         Line2D([], [], color=POSITIVE, marker="o", linestyle="", markersize=3, label="complementary windows"),
         Line2D([], [], color=BLACK, marker="D", linestyle="", markersize=4, label="their mean"),
+        Line2D(
+            [],
+            [],
+            color=BLACK,
+            marker="D",
+            linestyle="",
+            markerfacecolor="white",
+            markersize=4,
+            label="mean on parallel strands",
+        ),
         Line2D([], [], color="#C9C9C9", marker="s", linestyle="-", markersize=6, label="elsewhere: median, half, 95 %"),
     ]
-    axes.legend(handles=handles, loc="upper right", ncols=3)
+    axes.legend(handles=handles, loc="upper right", ncols=4)
     axes.margins(y=0.18)

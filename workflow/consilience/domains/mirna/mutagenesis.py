@@ -122,7 +122,10 @@ def mutated(codes: np.ndarray, rate: float, random: np.random.Generator) -> np.n
 
 @dataclass(frozen=True)
 class Interactions:
-    """The interactions of one pair: `map` (miRNA windows, site windows), and which windows are complementary, alike.
+    """The interactions of one pair: `map` (miRNA windows, site windows), and which windows pair, bool alike.
+
+    `complementary` are those that pair as strands do, `parallel` those that would if the strands ran side by side: the
+    control, since both hold the same letters.
 
     Entry (i, j) is F(ab) - F(a) - F(b) + F(0): F of the pair with both windows replaced, with either, and as it is. It
     is positive where two windows together say more than each alone.
@@ -130,6 +133,7 @@ class Interactions:
 
     map: np.ndarray
     complementary: np.ndarray
+    parallel: np.ndarray
 
     def at_complementary(self, permutations: int, random: np.random.Generator) -> tuple[float, np.ndarray]:
         """Return the mean where windows are complementary, and after random turns of both axes, (permutations,).
@@ -159,7 +163,7 @@ def interactions(batch: Batch, width: int, draws: int, internal_batch: int) -> I
         for _ in range(draws):
             scrambled = [_scrambled(sequence, width, random) for sequence in own]
             total = total + _interaction_map(batch, scrambled, internal_batch)
-        yield Interactions(total / draws, complementary(*own, width))
+        yield Interactions(total / draws, complementary(*own, width), complementary(*own, width, parallel=True))
 
 
 def _scrambled(sequence: np.ndarray, width: int, random: np.random.Generator) -> np.ndarray:
@@ -186,9 +190,13 @@ def _interaction_map(batch: Batch, scrambled: Sequence[np.ndarray], size: int) -
     return table[1:, 1:] - table[1:, :1] - table[:1, 1:] + table[0, 0]
 
 
-def complementary(mirna: np.ndarray, site: np.ndarray, width: int) -> np.ndarray:
-    """Return which windows pair by Watson and Crick throughout, bool (miRNA windows, site windows)."""
+def complementary(mirna: np.ndarray, site: np.ndarray, width: int, parallel: bool = False) -> np.ndarray:
+    """Return which windows pair by Watson and Crick throughout, bool (miRNA windows, site windows).
+
+    The strands run against each other, or, as none do, side by side (`parallel`).
+    """
     windows = [np.lib.stride_tricks.sliding_window_view(part, width) for part in (mirna, site)]
-    # A pairs with T and C with G: codes that sum to 3. The strands run against each other.
-    paired = windows[0][:, None] + windows[1][None, :, ::-1] == len(NUCLEOTIDES) - 1
+    other = windows[1] if parallel else windows[1][:, ::-1]
+    # A pairs with T and C with G: codes that sum to 3.
+    paired = windows[0][:, None] + other[None] == len(NUCLEOTIDES) - 1
     return paired.all(axis=2)

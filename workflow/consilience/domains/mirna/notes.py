@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from consilience.domains.mirna.positions import NUCLEOTIDE_FALLS
 from consilience.evaluation import number, with_interval
 
 SIGNIFICANT = 0.05
@@ -34,19 +35,28 @@ def note_lines(
 
 def _seed(table: pd.DataFrame, shown: str) -> Iterator[str]:
     """Tell whether nucleotides 2-8 of the miRNA have more than chance, by the mutagenesis of nucleotides."""
-    rows = table[(table["model"] == shown) & (table["method"] == "mutagenesis of nucleotides")]
+    rows = table[(table["model"] == shown) & (table["method"] == NUCLEOTIDE_FALLS)]
     for branch, name in (("mirna", "nucleotides 2-8 of the miRNA"), ("site", "the site's match of the seed")):
         own = rows[(rows["branch"] == branch) & (rows["label"] == "pair")]
         if own.empty:
             continue
         row = own.iloc[0]
-        said = "more than chance" if row["p_value"] < SIGNIFICANT else "no more than chance"
+        said, p = against_chance(row)
         value, low, high = (_known(row[name]) for name in ("ratio", "low", "high"))
         interval = with_interval({"value": value, "low": low, "high": high})
         yield (
             f"{name}: {100 * row['share']:.0f} % of what mutations change in {shown}, {interval} times what their "
-            f"place gives, {said} (p = {row['p_value']:.2g}, {row['samples']} pairs)"
+            f"place gives, {said} (p = {p:.2g}, {row['samples']} pairs)"
         )
+
+
+def against_chance(row: pd.Series) -> tuple[str, float]:
+    """Say whether a row of enrichment.tsv has more than chance, or less, and the p that tells it."""
+    if row["p_value"] < SIGNIFICANT:
+        return "more than chance", row["p_value"]
+    if pd.notna(row["high"]) and row["high"] < 1:
+        return "less than chance", row["p_value_less"]
+    return "no more than chance", row["p_value"]
 
 
 def _known(value: float) -> float | None:
@@ -62,9 +72,12 @@ def _mutagenesis(table: pd.DataFrame) -> Iterator[str]:
     other = rows["other"].where(rows["method"] == "mutagenesis", rows["method"])
     means = rows.groupby(other)["value"].mean().sort_values(ascending=False)
     yield f"agree with mutagenesis (Spearman on a pair's own k-mers): {_list(means)}"
-    low = means[~(means >= LOW)]
+    by_chance = ~(rows["low"].fillna(rows["value"]) > rows["chance"]).groupby(other).any().loc[means.index]
+    chance = rows.groupby(other)["chance"].mean()
+    low = means.index[~(means >= LOW) | by_chance]
     if len(low):
-        yield f"these hardly agree with mutagenesis (below {LOW}): {', '.join(low.index)}"
+        named = (f"{name} (chance {number(_known(chance[name]))})" if by_chance[name] else name for name in low)
+        yield f"these hardly agree with mutagenesis (below {LOW}, or no more than the chance told): {', '.join(named)}"
 
 
 def _list(values: pd.Series) -> str:
@@ -77,22 +90,38 @@ def _interactions(table: pd.DataFrame, shown: str) -> Iterator[str]:
         yield "no pair has complementary windows: interactions are not tested"
         return
     row = rows.iloc[0]
-    said = "more" if row["p_value"] < SIGNIFICANT else "no more"
     yield (
-        f"complementary windows of miRNA and site interact {said} than others in {shown}: "
-        f"{row['at_complementary']:.3g} beside {row['elsewhere']:.3g} (p = {row['p_value']:.2g}, "
-        f"{row['complementary']:.0f} pairs)"
+        f"complementary windows of miRNA and site in {shown} interact {compared(row)}; {row['at_complementary']:.3g} "
+        f"beside {row['elsewhere']:.3g}{_parallel(row)}, {row['complementary']:.0f} pairs"
     )
+
+
+def compared(row: pd.Series) -> str:
+    """Say what the row "all" of interactions.tsv tells: more than others, and than on parallel strands, or not."""
+    more = f"more than others (p = {row['p_value']:.2g})"
+    if not row["p_value"] < SIGNIFICANT:
+        return f"no {more}"
+    if pd.isna(row["parallel_p_value"]):
+        return f"{more}; none are complementary on parallel strands, which would tell pairing from composition"
+    parallel = f"than the same letters on parallel strands (p = {row['parallel_p_value']:.2g})"
+    if row["parallel_p_value"] < SIGNIFICANT:
+        return f"{more} and more {parallel}: the network holds the sequences against each other"
+    return f"{more}, but not clearly more {parallel}: composition could explain it"
+
+
+def _parallel(row: pd.Series) -> str:
+    return "" if pd.isna(row["at_parallel"]) else f", {row['at_parallel']:.3g} on parallel strands"
 
 
 def _clusters(table: pd.DataFrame, primary: str) -> Iterator[str]:
     weak = table[~(table["low"] > table["chance"])]
     if len(weak):
         named = (
-            f"{row.branch} by {row.kind} {number(_known(row.stability))} (chance {number(_known(row.chance))})"
+            f"{row.branch} by {row.kind} {number(_known(row.stability))} (chance {number(_known(row.chance))}, up to "
+            f"{number(_known(row.chance_high))})"
             for row in weak.itertuples()
         )
         yield (
-            f"clusters of k-mers ({primary}) that come out again no more than unrelated ones (adjusted Rand index): "
-            f"{', '.join(named)}"
+            f"clusters of k-mers ({primary}) that come out again not clearly more than unrelated ones (adjusted Rand "
+            f"index): {', '.join(named)}"
         )

@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 
 from consilience.domains.mirna.colors import BRANCH_TITLES, LABEL_COLORS, SIGNED_COLORS, words
 from consilience.domains.mirna.notes import SIGNIFICANT
+from consilience.domains.mirna.positions import NUCLEOTIDE_FALLS
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.figures.style import BLACK, GRAY, METHOD_COLORS, entitle, new_figure, number, styled
 
-NUCLEOTIDES = "mutagenesis of nucleotides"
 MUTAGENESIS = "mutagenesis"
 REGION = "#F0EBDD"  # behind the seed and its match
 # In the site, where position 1 lies opposite nucleotide 8 of the miRNA, and 7 opposite its second.
@@ -51,7 +51,7 @@ def position_profiles(positions: pd.DataFrame, enrichment: pd.DataFrame, shown: 
     lines = figure.subplots(3, 2, height_ratios=(2, 2, 0.6 + 0.24 * max(len(methods), 2)), sharex=False)
     shapes = enrichment.loc[enrichment["branch"] == "site", "region"]
     region = shapes.iloc[0] if len(shapes) else "planted match"
-    for line, method in zip(lines, (NUCLEOTIDES, primary), strict=False):
+    for line, method in zip(lines, (NUCLEOTIDE_FALLS, primary), strict=False):
         for axes, branch in zip(line, BRANCHES, strict=True):
             _profile(axes, _own(positions, model=shown, method=method, branch=branch), branch, region)
             axes.set_title(f"{BRANCH_TITLES[branch]}: {words(method)}")
@@ -68,7 +68,9 @@ def position_profiles(positions: pd.DataFrame, enrichment: pd.DataFrame, shown: 
         f"Profiles: {shown}, attributions with their sign, means over test pairs; bands: 95 % intervals, resampling "
         "families. Shaded: the seed, and its match in the site, where the numbers are those of the miRNA's nucleotides "
         "that lie opposite. Ratios: positives only; the region's share of absolute attribution by what it would have "
-        f"were it moved along the sequences (dashed: 1, chance). Filled: p < {SIGNIFICANT} (permutations)."
+        f"were it moved along the sequences (dashed: 1, chance). Filled: p < {SIGNIFICANT} (permutations). "
+        f"Planned beforehand: nucleotides 2–8, {words(NUCLEOTIDE_FALLS)}, {shown}; all other ratios describe, "
+        "uncorrected."
     )
     entitle(figure, "Do the networks look at the seed and its match?", caption)
     return figure
@@ -170,7 +172,8 @@ def agreement_matrix(table: pd.DataFrame) -> Figure:
     caption = (
         f"On the k-mers of either sequence, pair by pair; means over {int(rows['samples'].iloc[0])} test pairs and "
         f"{len(models)} model{'' if len(models) == 1 else 's'}. With their signs where both methods have one, else "
-        "(slanted) by their sizes. Right: 95 % intervals, resampling families."
+        "(slanted) by their sizes. Right: 95 % intervals, resampling families; gray ticks: chance, one method's "
+        "attributions permuted over a pair's k-mers within each branch."
     )
     entitle(figure, "Do methods say the same of a pair?", caption)
     return figure
@@ -210,6 +213,7 @@ def _with_first(axes: Axes, rows: pd.DataFrame, names: Sequence[str], models: Ma
         for row in _own(chosen, model=model).itertuples():
             place = names.index(row.other if row.method == names[0] else row.method) + shift
             axes.plot([row.low, row.high], [place, place], color=color, linewidth=1)
+            axes.plot(row.chance, place, "|", color=GRAY, markersize=5, markeredgewidth=1.2)
             axes.plot(row.value, place, "o", color=color, markersize=3.6)
     axes.set_xlim(min(-0.1, axes.get_xlim()[0]), 1)
     axes.set_title(f"With {words(names[0])}, by model")

@@ -14,6 +14,7 @@ from consilience.domains.mirna.pairs import SEED, SIX_MER, seed_match
 from consilience.domains.mirna.sequences import reverse_complement
 from consilience.faithfulness.resampling import Resampling
 
+NUCLEOTIDE_FALLS = "mutagenesis of nucleotides"  # in tables, the method that asks sequences directly
 BEFORE, AFTER = 10, 10  # nucleotides shown beside a match in the site
 NO_MATCH = -100  # below every start of a match
 
@@ -103,13 +104,14 @@ def inside_windows(region: np.ndarray, k: int) -> np.ndarray:
 class Enrichment:
     """The share of an importance that a region has, beside what its place would give by chance.
 
-    `ratio` has value, low and high; `p_value` is one-sided.
+    `ratio` has value, low and high; `p_value` is one-sided, for more than chance, and `p_value_less` for less.
     """
 
     share: float
     expected: float
     ratio: dict[str, float | None]
     p_value: float
+    p_value_less: float
     samples: int
 
 
@@ -121,7 +123,7 @@ def enrichment(
     `scores` (samples, windows) are absolute, NaN where there is no window; `inside` (samples, windows) is the share of
     a window that lies in the region. The null turns the scores of a sequence by a random number of windows, end to
     start: it keeps their runs, and how many windows cover a place. Samples of a group turn together, since those of one
-    miRNA look alike. p = (1 + those as large) / (1 + permutations); the ratio's interval resamples groups.
+    miRNA look alike. p = (1 + those as large, or as small) / (1 + permutations); the ratio's interval resamples groups.
     """
     weight = np.nansum(scores, axis=1)
     used = np.flatnonzero(weight > 0)
@@ -137,12 +139,14 @@ def enrichment(
         null += own[(drawn[:, group] * len(own)).astype(int)]
     observed = sum(own[0] for own in turned)
     as_large = np.count_nonzero(null >= observed * (1 - 1e-12))
+    as_small = np.count_nonzero(null <= observed * (1 + 1e-12))
     ratio = resampling.ratios(np.nan_to_num(share), np.nan_to_num(expected))
     return Enrichment(
         float(np.nanmean(share)),
         float(np.nanmean(expected)),
         resampling.interval(ratio),
         (1 + as_large) / (1 + permutations),
+        (1 + as_small) / (1 + permutations),
         len(used),
     )
 

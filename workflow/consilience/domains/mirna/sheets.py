@@ -24,7 +24,8 @@ from consilience.domains.mirna.colors import (
 )
 from consilience.domains.mirna.fcgr import kmers, positions
 from consilience.domains.mirna.pairs import SEED
-from consilience.domains.mirna.plots import NUCLEOTIDES, REGION
+from consilience.domains.mirna.plots import REGION
+from consilience.domains.mirna.positions import NUCLEOTIDE_FALLS
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.shown import Images, Shown
 from consilience.figures.pages import write_pages
@@ -132,7 +133,7 @@ def _sequences(
     site_places = 1 + np.arange(len(duplex.site))
     ends = min(mirna_places.min(), 1) - 1.5, max(mirna_places.max(), len(duplex.site)) + 1.5
     shaded = duplex.first + 1 - (SEED.stop - 1) - 0.5, duplex.first + 1 - SEED.start + 0.5
-    names = {NUCLEOTIDES: falls, shown.primary: None}
+    names = {NUCLEOTIDE_FALLS: falls, shown.primary: None}
     own = {"site": site_places, "mirna": mirna_places}
     for branch, bottoms in (("site", (0.845, 0.76)), ("mirna", (0.565, 0.48))):
         for bottom, (name, values) in zip(bottoms, names.items(), strict=True):

@@ -25,13 +25,16 @@ from consilience.domains.mirna.fcgr import kmers, pixels
 from consilience.domains.mirna.groups import (
     COMPARISON_COLUMNS,
     OUTCOME_COLUMNS,
+    POSITIVES,
     comparison_rows,
     outcome_rows,
     outcomes,
 )
+from consilience.domains.mirna.pairing import centered_strands, p_value, strand_p_value
 from consilience.domains.mirna.positions import (
     BEFORE,
     NO_MATCH,
+    NUCLEOTIDE_FALLS,
     aligned,
     enrichment,
     inside_windows,
@@ -55,16 +58,18 @@ COLUMNS = {
     "positions": ("model", "method", "branch", "label", "position", "value", "low", "high", "samples"),
     "enrichment": (
         "model", "method", "branch", "region", "label", "share", "expected", "ratio", "low", "high", "p_value",
-        "samples",
+        "p_value_less", "samples",
     ),
     "clusters": ("model", *CLUSTER_COLUMNS),
     "cluster_stability": ("model", *STABILITY_COLUMNS),
     "outcomes": ("model", *OUTCOME_COLUMNS),
     "comparison": ("model", "method", *COMPARISON_COLUMNS),
-    "interactions": ("model", "sample", "outcome", "complementary", "at_complementary", "elsewhere", "p_value"),
+    "interactions": (
+        "model", "sample", "outcome", "complementary", "at_complementary", "at_parallel", "elsewhere", "p_value",
+        "parallel_p_value",
+    ),
 }  # fmt: skip
 STABILITY_RESAMPLES = 20
-NUCLEOTIDES = "mutagenesis of nucleotides"
 # Its k-mers have their share by place: those at the ends, where fewer overlap, have more, which is no enrichment.
 BY_NUCLEOTIDE = "mutagenesis"
 LABELS = {"pair": 1, "no pair": 0}
@@ -154,11 +159,12 @@ class Tables:
             self._extend("outcomes", {"model": model}, outcome_rows(own, method, pairs.branches, outcome))
         stacked, names = np.stack(list(maps.values())), list(maps)
         resampling = pairs.resampling(every, self.settings["resamples"], self.seed)
-        rows = agreement_rows(stacked, names, [signed[name] for name in names], pairs.present, resampling)
+        held = pairs.present, pairs.branches
+        rows = agreement_rows(stacked, names, [signed[name] for name in names], *held, resampling, self.seed)
         self._extend("agreement", {"model": model}, rows)
         features = np.array([f"{b}:{name}" for b in BRANCHES for name in kmers(pairs.k).ravel()], dtype=object)
         families = pairs.table["family"].to_numpy()
-        rows = comparison_rows(maps[primary], features, pairs.labels, predicted, families)
+        rows = comparison_rows(maps[primary], pairs.present, features, pairs.labels, predicted, families)
         self._extend("comparison", {"model": model, "method": primary}, rows)
 
     def _extend(self, table: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -167,7 +173,7 @@ class Tables:
     def add_falls(self, model: str, falls: Mapping[str, np.ndarray]) -> None:
         """Add profile and enrichment of the falls (samples, longest) under mutation, by branch."""
         for branch, values in falls.items():
-            self.add_positions({"model": model, "method": NUCLEOTIDES}, branch, values, 1)
+            self.add_positions({"model": model, "method": NUCLEOTIDE_FALLS}, branch, values, 1)
 
     def add_positions(
         self, facts: Mapping[str, str], branch: str, scores: np.ndarray, width: int, enriched: bool = True
@@ -197,8 +203,9 @@ class Tables:
             found = enrichment(np.abs(scores[rows]), inside, *chances) if enriched else None
             if found is not None:
                 ratio = {"ratio": found.ratio["value"], "low": found.ratio["low"], "high": found.ratio["high"]}
-                row = {"region": name, "share": found.share, "expected": found.expected, "p_value": found.p_value}
-                self.rows["enrichment"].append({**about, **row, **ratio, "samples": found.samples})
+                row = {"region": name, "share": found.share, "expected": found.expected}
+                chance = {"p_value": found.p_value, "p_value_less": found.p_value_less}
+                self.rows["enrichment"].append({**about, **row, **ratio, **chance, "samples": found.samples})
 
     def _add_profile(self, about: Mapping[str, str], profile: np.ndarray, first: int, resampling: Resampling) -> None:
         for place in range(profile.shape[1]):
@@ -220,44 +227,59 @@ class Tables:
                 if found:
                     facts = {"model": model, "branch": branch}
                     self._extend("clusters", facts, cluster_rows(sizes[0], part.mean(axis=0), names, kind, found))
-                    row = stability(sizes[1:], *choice, found) | {
-                        "chance": chance_stability(sizes[0], *choice, self.seed)
-                    }
-                    self._extend("cluster_stability", facts, [row])
+                    others = [clustered(own, *choice) for own in sizes[1:]]
+                    about = (others, names, kind, found)
+                    chance = chance_stability(*about, np.flatnonzero(sizes[0]), settings["clusters"], self.seed)
+                    self._extend("cluster_stability", facts, [stability(*about) | chance])
 
     def add_interactions(
         self, model: str, found: Mapping[str, Interactions], outcome: Mapping[str, str], permutations: int
     ) -> None:
-        """Add a row a pair, and one for all that have complementary windows: whether they interact more than others.
+        """Add a row a pair, and one for all of label 1: whether complementary windows interact more than others.
 
-        Others are the same places after a random turn (`at_complementary`). Pairs of a family turn together, since the
-        maps of one miRNA look alike.
+        Others are the same places after a random turn (`at_complementary`), and for all also windows of the same
+        letters on parallel strands (`strand_p_value`). Pairs of a family turn, and swap, together, since the maps of
+        one miRNA look alike. Chosen negatives say nothing of pairing, and have rows of their own alone.
         """
         table = self.pairs.table
         family = dict(zip(table["id"].astype(str), np.unique(table["family"], return_inverse=True)[1], strict=True))
-        totals, observed, elsewhere, count = np.zeros(permutations), 0.0, 0.0, 0
+        nulls, own, strands = [], [], []
         for sample, one in found.items():
             here = one.complementary
             row = {"model": model, "sample": sample, "outcome": outcome[sample], "complementary": int(here.sum())}
-            row["elsewhere"] = float(one.map[~here].mean())
+            row |= {"elsewhere": float(one.map[~here].mean())}
+            if one.parallel.any():
+                row["at_parallel"] = float(one.map[one.parallel].mean())
             if here.any():
-                random = np.random.default_rng([self.seed, family[sample]])
-                value, null = one.at_complementary(permutations, random)
-                row |= {"at_complementary": value, "p_value": _p_value(null, value)}
-                totals, observed, count = totals + null, observed + value, count + 1
-                elsewhere += row["elsewhere"]
+                value, null = one.at_complementary(permutations, np.random.default_rng([self.seed, family[sample]]))
+                row |= {"at_complementary": value, "p_value": p_value(null, value)}
             self.rows["interactions"].append(row)
-        if count:
-            row = {"model": model, "sample": "all", "outcome": "", "complementary": count}
-            row["p_value"] = _p_value(totals, observed)
-            row |= {"at_complementary": observed / count, "elsewhere": elsewhere / count}
-            self.rows["interactions"].append(row)
+            if outcome[sample] in POSITIVES:
+                own.append(row)
+                nulls += [null] if here.any() else []
+                strands.append((*centered_strands(one.map, here, one.parallel), family[sample]))
+        if nulls:
+            sums, counts, families = (np.array(part) for part in zip(*strands, strict=True))
+            random = np.random.default_rng(self.seed)
+            more = {"parallel_p_value": strand_p_value(sums, counts, families, permutations, random)}
+            self.rows["interactions"].append({"model": model, **_of_all(own, np.sum(nulls, axis=0)), **more})
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """Return all tables."""
         return {name: pd.DataFrame(rows).reindex(columns=list(COLUMNS[name])) for name, rows in self.rows.items()}
 
 
-def _p_value(null: np.ndarray, value: float) -> float:
-    """Return (1 + those as large) / (1 + all); rounding makes nothing smaller."""
-    return float((1 + np.count_nonzero(null >= value - 1e-12 * abs(value))) / (1 + len(null)))
+def _of_all(rows: Sequence[Mapping[str, Any]], null: np.ndarray) -> dict[str, Any]:
+    """Return the row of all pairs: means over those with such windows, and p by the sum of their nulls."""
+    tested = [row for row in rows if row["complementary"]]
+    inside = [row["at_complementary"] for row in tested]
+    parallel = [row["at_parallel"] for row in rows if "at_parallel" in row]
+    return {
+        "sample": "all",
+        "outcome": "",
+        "complementary": len(tested),
+        "at_complementary": float(np.mean(inside)),
+        "at_parallel": float(np.mean(parallel)) if parallel else float("nan"),
+        "elsewhere": float(np.mean([row["elsewhere"] for row in tested])),
+        "p_value": p_value(null, sum(inside)),
+    }
