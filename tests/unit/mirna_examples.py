@@ -105,19 +105,14 @@ def function_of(modules):
 
 
 def scaler(dtype=DOUBLE):
-    """What turns frequencies, an array a branch, into inputs."""
-
-    def scaled(arrays):
-        parts = zip(arrays, CENTERS, SCALES, strict=True)
-        return tuple((torch.as_tensor(array).to(dtype) - center) / scale for array, center, scale in parts)
-
-    return scaled
+    """What turns the frequencies of a branch, by its place, into inputs."""
+    return lambda place, array: (torch.as_tensor(array).to(dtype) - CENTERS[place]) / SCALES[place]
 
 
 def inputs_of(pairs, k, dtype=DOUBLE):
     """Scaled images (pairs, 2^k, 2^k) of each branch of pairs of sequences, walked one by one."""
     images = [np.stack([image_of(sequence, k) for sequence in branch]) for branch in zip(*pairs, strict=True)]
-    return scaler(dtype)(images)
+    return tuple(scaler(dtype)(place, part) for place, part in enumerate(images))
 
 
 def log_odds(module, pairs, k):

@@ -13,6 +13,7 @@ from torch import nn
 from consilience.attribution.api import Explainer
 from consilience.attribution.explain import batch_reader
 from consilience.attribution.methods import METHODS, Own, method_named
+from consilience.attribution.targets import TrueClass
 from consilience.configuration import own_methods, slice_schema
 from consilience.dataset import Dataset
 from consilience.domains.mirna import explain
@@ -347,14 +348,33 @@ def test_the_python_api_takes_sequences_beside_images(modules):
     explainer = Explainer(modules, background, task="classification", outputs=["no pair", "pair"])
     about = pd.DataFrame(pairs, columns=list(BRANCHES))
     found = explainer.attribute(images, OWN.methods["mutagenesis"], about=about)
-    expected = batch_of_pairs(
-        modules, pairs, scaled=lambda arrays: tuple(torch.as_tensor(part).double() for part in arrays)
-    )
+    expected = batch_of_pairs(modules, pairs, scaled=lambda place, array: torch.as_tensor(array).double())
     expected.inputs = tuple(torch.as_tensor(part).double() for part in images)
     for own, part in zip(found.arrays.values(), attribute(expected, "mutagenesis"), strict=True):
         np.testing.assert_allclose(own, part.mean(dim=0), atol=1e-9)
     with pytest.raises(ConsilienceError, match="give them as `about`"):
         explainer.attribute(images, OWN.methods["mutagenesis"])
+    with pytest.raises(
+        ConsilienceError, match="about: the mirna sequence of row 0 is not the one that its image shows"
+    ):
+        explainer.attribute(images, OWN.methods["mutagenesis"], about=about[::-1])
+
+
+@pytest.mark.parametrize("name", [*OWN.methods, "integrated_gradients"])
+def test_samples_of_several_classes_are_explained_as_each_alone(modules, name):
+    """The batch of a class alone knows its own sequences, and shares no path with that of another."""
+    images = tuple(np.stack([image_of(pair[branch], K) for pair in PAIRS]) for branch in range(2))
+    background = tuple(drawn(branch, 4, 8, 8, dtype=DOUBLE).abs() / 64 for branch in range(2))
+    explainer = Explainer(modules, background, task="classification", outputs=["no pair", "pair"])
+    method = OWN.methods.get(name, name)
+    labels = [place % 2 for place in range(len(PAIRS))]
+    about = pd.DataFrame(PAIRS, columns=list(BRANCHES))
+    together = explainer.attribute(images, method, target=TrueClass(labels), about=about, draws=2)
+    for row, label in enumerate(labels):
+        one = tuple(part[row : row + 1] for part in images)
+        alone = explainer.attribute(one, method, target=TrueClass([label]), about=about.iloc[row : row + 1], draws=2)
+        for branch in together.arrays:
+            np.testing.assert_allclose(together.arrays[branch][:, row], alone.arrays[branch][:, 0], atol=1e-8)
 
 
 def references(path, rows, seed=0):

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from consilience.audit import Audit
 from consilience.configuration import load_study
 from consilience.domains.mirna import pairs as module
-from consilience.domains.mirna.pairs import distinct_pairs, families, files_of, read_pairs, seed_match, unknown_kmers
+from consilience.domains.mirna.pairs import (
+    distinct_pairs,
+    families,
+    files_of,
+    named,
+    read_pairs,
+    seed_match,
+    unknown_kmers,
+)
 from consilience.errors import ConsilienceError
 from tests.unit.mirna_examples import COLUMNS, drawn_sequence, pairs_table, partner
 
@@ -111,7 +119,12 @@ BAD = {
     "letters that grow before it": (f"{HEADER}\n{MIRNA},AßXCG,1\n", r"row 1: mRNA_Site_Transcript holds 'ß' at position 2; "),
     "short": (f"{HEADER}\n{GOOD}AC,{SITE},1\n", r"row 3: mature_miRNA_Transcript has 2 nucleotides; k-mers of 3 need at least 3$"),
     "absent sequence": (f"{HEADER}\n{MIRNA},,1\n", r"row 1: mRNA_Site_Transcript has 0 nucleotides; "),
-    "absent cells": (f"{HEADER}\n{GOOD}{MIRNA}\n", r"row 3: mRNA_Site_Transcript has 0 nucleotides; "),
+    "absent cells": (f"{HEADER}\n{GOOD}{MIRNA}\n", r"row 3: 1 fields; expected 3, as in the header$"),
+    "a cell too many": (f"{HEADER}\n{GOOD}{MIRNA},{SITE},1,2\n", r"row 3: 4 fields; expected 3, as in the header$"),
+    "after blank lines": (f"{HEADER}\n\n\n{MIRNA},{SITE},2\n", r"row 3: validation is '2'; expected 0 or 1$"),
+    "semicolons": (f"{HEADER.replace(',', ';')}\n", r"no column mature_miRNA_Transcript, .*; are its fields separated by commas\?$"),
+    "a place behind the site": (f"{HEADER},planted_position\n{MIRNA},ACGTACGT,1,9\n", r"row 1: planted_position is '9'; expected a place from 1 to 8$"),
+    "a column twice": (f"{HEADER},validation\n{MIRNA},{SITE},1,0\n", "the column validation repeats; expected it once"),
     "nothing but N": (
         f"{HEADER}\n{MIRNA},NNNNNNN,1\n",
         r"row 1: mRNA_Site_Transcript has no 3 nucleotides in a row without N; expected at least one k-mer$",
@@ -123,7 +136,7 @@ BAD = {
     "another encoding": (f"{HEADER},mirna_name\n{MIRNA},{SITE},1,é\n".encode("latin-1"), r"pairs\.csv: not a readable CSV table \("),
     "another encoding in the header": (f"{HEADER}\n{GOOD}".encode("utf-16"), r"pairs\.csv: not a readable CSV table \("),
     "a compressed file": (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\x07\x00", r"pairs\.csv: not a readable CSV table \("),
-    "open quotes": (f'{HEADER}\n{MIRNA},"{SITE},1\n', r"pairs\.csv: not a readable CSV table \(.*EOF inside string"),
+    "open quotes": (f'{HEADER}\n{MIRNA},"{SITE},1\n', r"pairs\.csv: not a readable CSV table \(.*unexpected end of data"),
 }  # fmt: skip
 
 
@@ -197,6 +210,7 @@ def test_pairs_with_both_labels_are_refused_wherever_they_stand():
 def groups_of(*rows):
     """The groups of (miRNA, name, family)."""
     table = pd.DataFrame(rows, columns=["mirna", "mirna_name", "mirna_family"])
+    table[["mirna_name", "mirna_family"]] = table[["mirna_name", "mirna_family"]].apply(named)
     return families(table.assign(id=[f"s{number}" for number in range(len(rows))])).tolist()
 
 
@@ -307,3 +321,9 @@ def test_k_is_three_to_six(tmp_path, k, problem):
         study(tmp_path, {"path": "a.csv"}, k=k)
     assert "\n" not in str(caught.value)
     assert study(tmp_path, {"path": "a.csv"}).settings["k"] == 6
+
+
+def test_an_unknown_gene_cluster_is_none(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text(f"{HEADER},gene_cluster\n{MIRNA},{SITE},1,NA\n{MIRNA},{SITE}A,0,unknown\n{MIRNA},{SITE}C,0,7\n")
+    assert read_pairs({"": path}, 3)["gene_cluster"].tolist() == ["", "", "7"]

@@ -201,7 +201,8 @@ def test_prepare_knows_the_planted_features_and_where_they_are(default, tmp_path
         assert set(truth["feature"]) <= set(data.features["name"])
         assert recovery(truth, data.features["name"], data.targets, []).empty, "the truth is refused otherwise"
         assert data.labels.tolist() == table["label"].tolist()
-        assert data.samples["planted_position"].tolist() == table["planted_position"].fillna(-1).tolist()
+        own = table["planted_position"].where(table["label"] == 1).fillna(-1)
+        assert data.samples["planted_position"].tolist() == own.tolist()
         assert data.samples["family"].tolist() == table["mirna_family"].tolist()
         assert data.file.attrs["source"] == "simulate"
         matches = data.samples["trivial_seed_match"]

@@ -87,7 +87,7 @@ def _lines(error: jsonschema.ValidationError, schema: dict[str, Any]) -> Iterato
         missing = (name for name in error.validator_value if name not in value)
         yield from (f"{prefix}{name}: missing; it has no default" for name in missing)
     elif error.validator == "oneOf":
-        choices = (" and ".join(part["required"]) for part in error.validator_value)
+        choices = (" and ".join(part.get("required", ["something else"])) for part in error.validator_value)
         yield f"{key}: expected either {' or '.join(choices)}; it has {', '.join(value)}"
     elif _of_name(error):
         yield f"{key}: {value!r} cannot be a name; expected {error.schema.get('description', error.validator_value)}"

@@ -223,9 +223,9 @@ class Explainer:
             batch.references = batch.keep_masked(references)
         return batch
 
-    def _scaled(self, arrays: Sequence[np.ndarray]) -> Tensors:
-        """Scale arrays (rows, *shape), one a branch."""
-        return self.space.scaled(tuple(torch.as_tensor(array).to(self.space.means[0]) for array in arrays))
+    def _scaled(self, place: int, array: np.ndarray) -> torch.Tensor:
+        """Scale an array (rows, *shape) of the branch number `place`."""
+        return self.space.scaled_branch(place, torch.as_tensor(array).to(self.space.means[0]))
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ class Batch:
     true where absent, None for a branch without. `background` are training samples (rows, *shape), `deviations` what
     noise on each branch is measured in, in scaled units. `keys` (samples,) seed each
     sample's random numbers, so that its company changes nothing. `sums` knows which element belongs to which feature.
-    `about` is what the dataset tells of the samples, a row each, for a slice's own methods, and `scaled` turns unscaled
-    arrays (rows, *shape), one a branch, into inputs like these. `shared` is where methods keep what others need too.
+    `about` is what the dataset tells of the samples, a row each, for a slice's own methods, and `scaled` turns an
+    unscaled array (rows, *shape) of a branch into an input like these. `shared` is where methods keep what others of
+    this very batch need too.
     """
 
     function: EnsembleFunction
@@ -48,8 +49,9 @@ class Batch:
     sums: UnitSums | None = None
     split: Split | None = None
     about: pd.DataFrame | None = None
-    scaled: Callable[[Sequence[np.ndarray]], Tensors] | None = None
-    shared: dict[str, Tensors] = field(default_factory=dict)
+    scaled: Callable[[int, np.ndarray], torch.Tensor] | None = None
+    # Never given: a batch that is made of another one shares nothing with it.
+    shared: dict[str, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Take the network apart where nobody has yet."""
@@ -236,10 +238,9 @@ class BatchReader:
         branches = self.dataset.branches
         return [unit_of_noise(self.scalings[name], branch.scaling) for name, branch in branches.items()]
 
-    def _scaled(self, arrays: Sequence[np.ndarray]) -> Tensors:
-        """Scale arrays (rows, *shape), one a branch, like the dataset's own."""
-        pairs = zip(self.dataset.branches, arrays, strict=True)
-        return tuple(self._tensor(apply(self.scalings[name], array)) for name, array in pairs)
+    def _scaled(self, place: int, array: np.ndarray) -> torch.Tensor:
+        """Scale an array (rows, *shape) like the dataset's branch number `place`."""
+        return self._tensor(apply(self.scalings[list(self.dataset.branches)[place]], array))
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -166,11 +166,16 @@ class InputSpace:
     def scaled(self, tensors: Tensors, masks: Masks = ()) -> Tensors:
         """Scale branches (samples, *shape) where they lie; what is masked becomes exactly 0, the center."""
         results = []
-        for tensor, mask, scaling in zip(tensors, masks or [None] * len(tensors), self.scalings.values(), strict=True):
-            center, scale = (torch.as_tensor(part).to(tensor) for part in (scaling.center, scaling.scale))
-            result = (tensor - center) / scale
+        for place, (tensor, mask) in enumerate(zip(tensors, masks or [None] * len(tensors), strict=True)):
+            result = self.scaled_branch(place, tensor)
             results.append(result if mask is None else result.masked_fill(mask, 0))
         return tuple(results)
+
+    def scaled_branch(self, place: int, tensor: torch.Tensor) -> torch.Tensor:
+        """Scale the branch (samples, *shape) at `place` in the networks' order, without a mask."""
+        scaling = list(self.scalings.values())[place]
+        center, scale = (torch.as_tensor(part).to(tensor) for part in (scaling.center, scaling.scale))
+        return (tensor - center) / scale
 
     def references(
         self, reference: str | Tensors, tensors: Tensors, masks: Masks, keys: Sequence[int], share: float

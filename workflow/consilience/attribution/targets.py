@@ -149,6 +149,11 @@ def taken(batch: Batch, chosen: np.ndarray, rows: torch.Tensor) -> Batch:
         auxiliary={name: tensor[places] for name, tensor in batch.auxiliary.items()},
         masks=[None if mask is None else mask[places] for mask in batch.masks],
         references=references,
+        others={
+            name: tuple(part if len(part) == 1 else part[places] for part in parts)
+            for name, parts in batch.others.items()
+        },
+        about=None if batch.about is None else batch.about.iloc[chosen].reset_index(drop=True),
         keys=[batch.keys[place] for place in chosen] if batch.keys else (),
     )
 

@@ -114,7 +114,7 @@ def filtered_integrated_gradients(batch: Batch, settings: Mapping[str, Any]) -> 
 
 
 def _path_gradients(batch: Batch, settings: Mapping[str, Any]) -> Tensors:
-    """Return the mean gradient from reference to sample, computed once for the methods that correct it."""
+    """Return the mean gradient from reference to sample, computed once a batch for the methods that correct it."""
     if "path_gradients" not in batch.shared:
         batch.shared["path_gradients"] = path_gradients(batch, settings)
     return batch.shared["path_gradients"]

@@ -16,6 +16,7 @@ import numpy as np
 from consilience.domains.mirna.sequences import encode
 
 SMALLEST_K, LARGEST_K = 3, 6
+AT_ONCE = 512  # sequences
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])  # (column, row) of A, C, G, T
 
 
@@ -45,11 +46,13 @@ def frequencies(codes: np.ndarray, k: int) -> np.ndarray:
 
     K-mers with N do not count, neither above nor below the line. A sequence without any k-mer gives an empty image.
     """
-    places, totals = _places(codes, k)
-    # Nearly all pixels are empty: none of them is read or divided.
-    images = np.zeros(len(codes) * 4**k, np.float32)
-    np.add.at(images, places, np.float32(1))
-    images[places] = images.take(places) / np.repeat(totals, totals)
+    images = np.zeros((len(codes), 4**k), np.float32)
+    # In parts that stay in a processor's reach. Nearly all pixels are empty: none of them is read or divided.
+    for start in range(0, len(codes), AT_ONCE):
+        places, totals = _places(codes[start : start + AT_ONCE], k)
+        part = images[start : start + AT_ONCE].reshape(-1)
+        np.add.at(part, places, np.float32(1))
+        part[places] = part.take(places) / np.repeat(totals, totals)
     return images.reshape(len(codes), 2**k, 2**k)
 
 

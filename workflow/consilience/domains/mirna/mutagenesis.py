@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 
 from consilience.domains.mirna.fcgr import frequencies, pixels
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from consilience.attribution.batches import Batch
 
 OTHERS = len(NUCLEOTIDES) - 1
+SAME = 1e-4  # relative to the largest input: images that differ by rounding alone
 
 
 def side_and_k(batch: Batch) -> int:
@@ -35,7 +37,20 @@ def sequences_of(batch: Batch) -> tuple[np.ndarray, ...]:
     for branch in BRANCHES:
         if about[branch].isna().any():
             raise ConsilienceError(f"about: row {int(about[branch].isna().argmax())} has no {branch} sequence")
-    return tuple(encode(list(about[branch].astype(str))) for branch in BRANCHES)
+    if "sequences" not in batch.shared:
+        batch.shared["sequences"] = _checked_sequences(batch, about)
+    return batch.shared["sequences"]
+
+
+def _checked_sequences(batch: Batch, about: pd.DataFrame) -> tuple[np.ndarray, ...]:
+    """Return the codes; refuses sequences whose images are not the batch's inputs."""
+    codes = tuple(encode(list(about[branch].astype(str))) for branch in BRANCHES)
+    for place, (branch, own) in enumerate(zip(BRANCHES, codes, strict=True)):
+        apart = (scaled_images(batch, place, own) - batch.inputs[place]).abs().amax(dim=(1, 2))
+        scale = batch.inputs[place].abs().amax().clamp(min=1)
+        for row in (apart > SAME * scale).nonzero()[:1, 0].tolist():
+            raise ConsilienceError(f"about: the {branch} sequence of row {row} is not the one that its image shows")
+    return codes
 
 
 def substitutions(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,9 +100,7 @@ def _values(batch: Batch, sample: int, place: int, mutants: np.ndarray, size: in
 
 def scaled_images(batch: Batch, place: int, codes: np.ndarray) -> torch.Tensor:
     """Return the scaled images of sequences (rows, longest) as the batch's branch number `place` has them."""
-    images = frequencies(codes, side_and_k(batch))
-    # What scales takes all branches; the others are given the same, and left.
-    return batch.scaled([images] * len(batch.inputs))[place]
+    return batch.scaled(place, frequencies(codes, side_and_k(batch)))
 
 
 def spread_over_kmers(effects: torch.Tensor, codes: np.ndarray, k: int) -> torch.Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,56 +49,80 @@ def read_pairs(files: Mapping[str, Path], k: int) -> pd.DataFrame:
 
 
 def _read(path: Path, k: int) -> pd.DataFrame:
-    columns = _columns(path)
+    parts = []
     try:
-        reader = pd.read_csv(
-            path, usecols=columns, dtype=str, keep_default_na=False, encoding="utf-8", chunksize=ROWS_AT_ONCE
-        )
-        parts, done = [], 0
-        for part in reader:
-            parts.append(_checked(path, part.reset_index(drop=True), done, k))
-            done += len(part)
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise ConsilienceError(f"{path}: not a readable CSV table ({str(error).strip()})") from error
-    if not done:
+        # Plainly and strictly: pandas would shift or cut rows with a field too many or too few.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            columns = _columns(path, next(reader, None))
+            batches = _batched(_rows(path, reader, columns))
+            parts += [_checked(path, pd.DataFrame(rows, columns=["row", *columns]), k) for rows in batches]
+    except OSError as error:
+        raise ConsilienceError(f"{path}: cannot be read ({error.strerror}); expected a CSV table of pairs") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConsilienceError(f"{path}: not a readable CSV table ({error})") from error
+    if not parts:
         raise ConsilienceError(f"{path}: a header without a row; expected pairs")
     return pd.concat(parts, ignore_index=True)
 
 
-def _columns(path: Path) -> list[str]:
-    """Return the columns that are read; refuses an empty file, and one that lacks a column."""
-    try:
-        header = list(pd.read_csv(path, nrows=0, encoding="utf-8"))
-    except pd.errors.EmptyDataError as error:
-        raise ConsilienceError(f"{path}: the file is empty; expected the columns {', '.join(REQUIRED)}") from error
-    except OSError as error:
-        raise ConsilienceError(f"{path}: cannot be read ({error.strerror}); expected a CSV table of pairs") from error
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise ConsilienceError(f"{path}: not a readable CSV table ({str(error).strip()})") from error
-    missing = [name for name in REQUIRED if name not in header]
+def _batched(rows: Iterator[list[Any]]) -> Iterator[list[list[Any]]]:
+    while part := list(islice(rows, ROWS_AT_ONCE)):
+        yield part
+
+
+def _columns(path: Path, header: list[str] | None) -> list[str]:
+    """Return the names of the columns; refuses an empty file, and one that lacks a column."""
+    if not header or not any(header):
+        raise ConsilienceError(f"{path}: the file is empty; expected the columns {', '.join(REQUIRED)}")
+    columns = [name.strip() for name in header]
+    missing = [name for name in REQUIRED if name not in columns]
     if missing:
-        offer = nearest(missing[0], header)
-        raise ConsilienceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header)}{offer}")
-    return [name for name in (*REQUIRED, *OPTIONAL) if name in header]
+        offer = nearest(missing[0], [name for name in columns if name not in REQUIRED])
+        if len(columns) == 1:
+            offer = "; are its fields separated by commas?"
+        raise ConsilienceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(columns)}{offer}")
+    repeated = [name for name in (*REQUIRED, *OPTIONAL) if columns.count(name) > 1]
+    if repeated:
+        raise ConsilienceError(f"{path}: the column {repeated[0]} repeats; expected it once")
+    return columns
 
 
-def _checked(path: Path, part: pd.DataFrame, done: int, k: int) -> pd.DataFrame:
-    """Return checked rows under our names; `done` rows came before."""
-    checked = {"row": np.arange(done + 1, done + len(part) + 1)}
+def _rows(path: Path, reader: Any, columns: Sequence[str]) -> Iterator[list[Any]]:
+    """Yield number and fields of every row that is not blank; row 1 is the line below the header."""
+    for fields in reader:
+        if not any(fields):
+            continue
+        if len(fields) != len(columns):
+            raise ConsilienceError(
+                f"{path}: row {reader.line_num - 1}: {len(fields)} fields; expected {len(columns)}, as in the header"
+            )
+        yield [reader.line_num - 1, *fields]
+
+
+def _checked(path: Path, part: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Return checked rows under our names."""
+    checked: dict[str, Any] = {"row": part["row"].to_numpy()}
     for column, name in SEQUENCES.items():
         checked[name] = [
-            _sequence(path, done + row, column, value.strip(), k) for row, value in enumerate(part[column], start=1)
+            _sequence(path, row, column, value.strip(), k) for row, value in zip(part["row"], part[column], strict=True)
         ]
     labels = part[LABEL].str.strip()
-    for row in np.flatnonzero(~labels.isin(["0", "1"])):
-        raise ConsilienceError(f"{path}: row {done + row + 1}: {LABEL} is {labels.iloc[row]!r}; expected 0 or 1")
+    for row, value in zip(part["row"][~labels.isin(["0", "1"])], labels[~labels.isin(["0", "1"])], strict=True):
+        raise ConsilienceError(f"{path}: row {row}: {LABEL} is {value!r}; expected 0 or 1")
     checked["label"] = (labels == "1").to_numpy(np.int64)
     for name in OPTIONAL:
-        checked[name] = part[name].str.strip().to_numpy(object) if name in part else np.full(len(part), "", object)
-    for row, value in enumerate(checked[PLANTED], start=1):
-        if value and not value.isdecimal():
-            raise ConsilienceError(f"{path}: row {done + row}: {PLANTED} is {value!r}; expected a place from 1")
+        checked[name] = named(part[name] if name in part else pd.Series("", index=part.index)).to_numpy(object)
+    for row, site, value in zip(part["row"], checked["site"], checked[PLANTED], strict=True):
+        if value and not (value.isdecimal() and 1 <= int(value) <= len(site)):
+            raise ConsilienceError(f"{path}: row {row}: {PLANTED} is {value!r}; expected a place from 1 to {len(site)}")
     return pd.DataFrame(checked)
+
+
+def named(values: pd.Series) -> pd.Series:
+    """Return names without what tables write where there is none, such as unknown or NA: that is blank."""
+    names = values.str.strip()
+    return names.where(~names.str.lower().isin(NO_NAME), "")
 
 
 def _sequence(path: Path, row: int, column: str, value: str, k: int) -> str:
@@ -135,10 +161,7 @@ def families(table: pd.DataFrame) -> np.ndarray:
     The name, or the sequence where that is absent too, stands for a miRNA; whatever it is called, one sequence is in
     one group.
     """
-    family, name = (
-        table[key].where(~table[key].str.lower().isin(NO_NAME), "") for key in ("mirna_family", "mirna_name")
-    )
-    named = family.where(family != "", name)
+    named = table["mirna_family"].where(table["mirna_family"] != "", table["mirna_name"])
     # The sequence joins its miRNA's names; a comma would part a name in two.
     linked = named.str.replace(r"[,;\t]", " ", regex=True) + "," + table["mirna"]
     return connected_groups(pd.Series(linked.to_numpy(), index=table["id"], name="family"))

@@ -98,7 +98,9 @@ def _features(k: int) -> pd.DataFrame:
 
 def _samples(pairs: pd.DataFrame) -> pd.DataFrame:
     matches = [seed_match(mirna, site) for mirna, site in zip(pairs["mirna"], pairs["site"], strict=True)]
-    planted = pd.to_numeric(pairs["planted_position"], errors="coerce").fillna(NO_POSITION)
+    # Of positives alone: the site of a decoy matches the seed of another miRNA.
+    own = (pairs["planted_position"] != "") & (pairs["label"] == 1)
+    planted = pairs["planted_position"].where(own, NO_POSITION).astype(int)
     columns = ["id", "official_role", *BRANCHES, "mirna_name", "mirna_family", "gene_cluster"]
     return pairs[columns].assign(
         family=families(pairs),
