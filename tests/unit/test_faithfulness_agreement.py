@@ -6,8 +6,8 @@ from scipy import stats
 
 from consilience import metrics
 from consilience.faithfulness import agreement as module
-from consilience.faithfulness.agreement import agreement, chance_jaccard, mean_over_pairs
-from consilience.faithfulness.ranks import correlations, top, unit_ranks
+from consilience.faithfulness.agreement import agreement, attributed, chance_jaccard, mean_over_pairs
+from consilience.faithfulness.ranks import correlations, correlations_where_held, top, unit_ranks
 from consilience.faithfulness.resampling import Resampling
 
 GROUPS = np.array(list("ccabdabdeeeea"))
@@ -41,6 +41,81 @@ def test_rows_with_and_without_ties_go_together():
     expected = np.stack([stats.rankdata(row) for row in values[:2]]) - 2
     np.testing.assert_allclose(ranks[:2], expected / np.linalg.norm(expected, axis=1, keepdims=True))
     assert np.isnan(ranks[2]).all()
+
+
+def held_correlations(first, second):
+    """Ranks as they are kept: the second in single precision."""
+    kept = unit_ranks(second).astype(np.float32)
+    return correlations_where_held(unit_ranks(first), first != 0, kept, second != 0)
+
+
+def sizes(share, shape=(2, 4, 5, 400), seed=0):
+    """Two unrelated arrays of sizes; a `share` of features is 0 in a sample, for both and all members alike."""
+    random = np.random.default_rng(seed)
+    absent = random.random(shape[-2:]) < share
+    return np.where(absent, 0, random.gamma(1, size=shape))
+
+
+def test_features_of_which_both_say_nothing_do_not_make_rows_agree():
+    first, second = sizes(0.97, (2, 4, 5, 20_000))
+    assert correlations(unit_ranks(first), unit_ranks(second)).min() > 0.9
+    found = held_correlations(first, second)
+    assert np.abs(found).mean() < 0.05
+    for place in np.ndindex(4, 5):
+        held = (first[place] > 0) | (second[place] > 0)
+        expected = stats.spearmanr(first[place][held], second[place][held])[0]
+        assert found[place] == pytest.approx(expected, abs=1e-12)
+
+
+def test_rows_that_hold_every_feature_are_correlated_as_they_are():
+    first, second = sizes(0.0)
+    first[0, 0] = np.round(first[0, 0]) + 1
+    found = correlations_where_held(unit_ranks(first), first != 0, unit_ranks(second), second != 0)
+    np.testing.assert_array_equal(found, correlations(unit_ranks(first), unit_ranks(second)))
+    for place in np.ndindex(4, 5):
+        assert found[place] == pytest.approx(stats.spearmanr(first[place], second[place])[0], abs=1e-12)
+
+
+def test_rows_of_every_kind_go_together_and_shapes_broadcast():
+    random = np.random.default_rng(2)
+    first = np.floor(random.gamma(1, 2, size=(3, 6, 12)))
+    second = np.where(random.random((6, 12)) < 0.6, 0, np.ceil(random.gamma(1, 2, size=(6, 12))))
+    first[0, 0] += 1
+    first[1, 1] = 0
+    second[2], first[2, 2] = 5, 0
+    second[3], first[:, 3] = 0, 0
+    second[4] += 1
+    second[3, :2], first[:, 3, 1] = [1, 2], 4
+    found = correlations_where_held(unit_ranks(first), first != 0, unit_ranks(second), second != 0)
+    kinds = set()
+    for place in np.ndindex(3, 6):
+        one, other = first[place], second[place[1]]
+        held = [f for f in range(12) if one[f] != 0 or other[f] != 0]
+        one, other = one[held], other[held]
+        if len(held) < 3 or len(set(one)) == 1 or len(set(other)) == 1:
+            kinds.add("not defined")
+            assert np.isnan(found[place])
+        else:
+            kinds.add(len(held) == 12)
+            assert found[place] == pytest.approx(stats.spearmanr(one, other)[0], abs=1e-12)
+    assert kinds == {"not defined", True, False}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([0, 0, 0, 0], [0, 0, 0, 0]),
+        ([0, 0, 0, 0], [1, 2, 3, 0]),
+        ([1, 2, 0, 0], [2, 1, 0, 0]),
+        ([2, 2, 2, 0], [1, 2, 3, 0]),
+        ([2, 2, 2, 2], [1, 2, 3, 0]),
+    ],
+    ids=["nothing", "one says nothing", "two features left", "constant where held", "constant"],
+)
+def test_what_has_no_order_has_no_correlation(first, second):
+    first, second = np.array([first], float), np.array([second], float)
+    assert np.isnan(held_correlations(first, second)).all()
+    assert np.isnan(held_correlations(second, first)).all()
 
 
 def test_the_top_are_the_largest_and_of_equal_ones_the_first():
@@ -140,6 +215,37 @@ def test_a_line_without_attribution_has_no_correlation():
     spearman, _ = agreement(sums(values, resampling), resampling, LENGTH)
     assert np.isnan(spearman[:, 0, 1]).all()
     assert np.isfinite(spearman[:, 0, 2]).all()
+
+
+def test_features_that_nobody_attributes_anything_to_change_nothing():
+    resampling, values = Resampling.of(GROUPS, 15, 3), absolute()
+    values[:2, :, :, 3] = 0
+    found = sums(values, resampling)
+    wider = np.concatenate([np.zeros((*found.shape[:-1], 400)), found, np.zeros((*found.shape[:-1], 5))], axis=-1)
+    assert attributed(wider).sum() == attributed(found).sum() == 12
+    np.testing.assert_array_equal(agreement(wider, resampling, LENGTH), agreement(found, resampling, LENGTH))
+
+
+def test_sparse_lines_that_have_nothing_in_common_do_not_agree():
+    resampling = Resampling.of(GROUPS, 0, 3)
+    values = np.zeros((2, 1, 5, 10_000))
+    values[..., :300] = np.random.default_rng(0).gamma(1, size=(2, 1, 5, 300))
+    assert stats.spearmanr(*values.sum(axis=(1, 2)))[0] > 0.9
+    assert abs(agreement(values, resampling, LENGTH)[0][0, 0, 1]) < 0.2
+
+
+def test_lists_are_no_longer_than_the_features_left():
+    resampling, values = Resampling.of(GROUPS, 5, 3), absolute()
+    values[..., 2:] = 0
+    _, jaccard = agreement(sums(values, resampling), resampling, LENGTH)
+    np.testing.assert_allclose(jaccard, 1)
+    assert chance_jaccard(2, LENGTH) == pytest.approx(1)
+
+
+def test_without_any_attribution_nothing_is_measured():
+    resampling = Resampling.of(GROUPS, 5, 3)
+    assert np.isnan(agreement(np.zeros((3, 2, 5, 12)), resampling, LENGTH)).all()
+    assert np.isnan(chance_jaccard(0, LENGTH))
 
 
 def test_the_mean_over_pairs_leaves_the_diagonal_out():

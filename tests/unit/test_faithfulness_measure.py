@@ -301,6 +301,26 @@ def test_a_method_without_knowledge_of_the_network_shows_in_randomization(votes,
     assert (row["low"], row["high"]) == pytest.approx((1, 1))
 
 
+def test_features_that_both_networks_leave_at_nothing_are_left_out(linear, monkeypatch):
+    """By a method that gives 0 to all but a sample's own features, trained and randomized networks are unrelated."""
+    absent, random = np.arange(12) >= 7, np.random.default_rng(0)
+    given = []
+
+    def sparse(self, batch, method):
+        members, samples = self.function.members, len(batch.inputs[0])
+        given.append(np.where(absent, 0, random.gamma(1, size=(members, 1, samples, 12))))
+        return given[-1]
+
+    monkeypatch.setattr(subject.Subject, "by_feature", sparse)
+    found = checked(linear, methods=METHODS[:1], top=4)
+    trained, randomized = (one[:, 0, : collect.RANDOMIZED_SAMPLES, :7] for one in given)
+    pairs = zip(trained.reshape(-1, 7), randomized.reshape(-1, 7), strict=True)
+    expected = np.mean([stats.spearmanr(*pair)[0] for pair in pairs])
+    assert score(found, "randomization", METHODS[0], "rank_correlation")["value"] == pytest.approx(expected, abs=1e-6)
+    seeds = score(found, "seeds", METHODS[0], "jaccard_top_4")
+    assert seeds["chance"] == chance_jaccard(7, 4)
+
+
 def test_completeness_is_that_of_the_files(votes):
     found = checked(votes)
     with opened(votes) as dataset:
@@ -348,6 +368,8 @@ def test_a_network_that_ignores_its_inputs_has_no_scores_and_no_error(linear):
     rows = found.scores[found.scores["check"].isin(["deletion", "insertion", "randomization"])]
     assert rows["value"].isna().all()
     assert rows["low"].isna().all()
+    rows = found.scores[found.scores["check"].isin(["methods", "seeds"])]
+    assert rows[["value", "low", "high"]].isna().all(axis=None)
 
 
 def test_more_features_than_memory_holds_take_fewer_samples(votes, monkeypatch):

@@ -17,10 +17,16 @@ def agreement(sums: np.ndarray, resampling: Resampling, length: int) -> tuple[np
 
     A line is a method or a member. `sums` (lines, targets, groups, features) are its absolute attributions, summed
     over the samples of each group; both measures compare the means over samples of two lines, the Jaccard index their
-    `length` largest features. Measures are those of each target, averaged over targets; NaN where a line is constant.
+    `length` largest features, or all if they are fewer. Features to which no line attributes anything (`attributed`)
+    are left out: their ties would make any two lines agree. Measures are those of each target, averaged over targets;
+    NaN where a line is constant, and where no feature is left.
     """
+    left = attributed(sums)
+    sums = sums if left.all() else sums[..., left]
     lines, targets, _, features = sums.shape
-    counts = resampling.counts
+    counts, length = resampling.counts, min(length, features)
+    if not features:
+        return np.full((len(counts), lines, lines), np.nan), np.full((len(counts), lines, lines), np.nan)
     spearman, jaccard = np.zeros((2, len(counts), lines, lines))
     size = max(1, BLOCK_NUMBERS // (lines * features))
     for start in range(0, len(counts), size):
@@ -32,6 +38,11 @@ def agreement(sums: np.ndarray, resampling: Resampling, length: int) -> tuple[np
             shared = _products(top(means, length).astype(np.float64))
             jaccard[block] += shared / (2 * length - shared) / targets
     return np.clip(spearman, -1, 1), jaccard
+
+
+def attributed(sums: np.ndarray) -> np.ndarray:
+    """Return the features (bool) of (lines, targets, groups, features) that are not 0 everywhere."""
+    return sums.any(axis=(0, 1, 2))
 
 
 def _products(lines: np.ndarray) -> np.ndarray:
@@ -49,8 +60,12 @@ def mean_over_pairs(measures: np.ndarray) -> np.ndarray:
 def chance_jaccard(features: int, length: int) -> float:
     """Return the expected Jaccard index of two independent random lists of `length` among `features`.
 
-    The number i of shared features is hypergeometric, and the index is i / (2 length - i).
+    The number i of shared features is hypergeometric, and the index is i / (2 length - i). A `length` beyond the
+    features means all of them; NaN without any.
     """
+    length = min(length, features)
+    if not length:
+        return np.nan
     shared = np.arange(max(0, 2 * length - features), length + 1)
     others = features - length
     ways = _log_ways(length, shared) + _log_ways(others, length - shared) - _log_ways(features, length)

@@ -22,7 +22,7 @@ from consilience.faithfulness.curves import (
     random_places,
 )
 from consilience.faithfulness.randomization import cascade
-from consilience.faithfulness.ranks import correlations, unit_ranks
+from consilience.faithfulness.ranks import correlations_where_held, unit_ranks
 from consilience.faithfulness.subject import Subject
 
 # Every stage of randomization explains its samples again by every method, so that it takes the first few alone.
@@ -39,8 +39,8 @@ class Trained:
     `change` is |F(x) - F(reference)|, (samples,). `curves` by kind and method are float64 (samples, points),
     `sums` by method those of absolute attributions over the samples of each group, (1 + members, targets, groups,
     features), the mean member's first. Of the first `RANDOMIZED_SAMPLES` alone are `ranks` by method, `unit_ranks` of
-    absolute attributions to the explained target, (members, samples, features), and `input_correlation` by method,
-    the rank correlation with the magnitude of the input, (members, samples).
+    absolute attributions to the explained target, (members, samples, features), `held`, where these are not 0, and
+    `input_correlation` by method, the rank correlation with the magnitude of the input, (members, samples).
     """
 
     targets: np.ndarray
@@ -48,6 +48,7 @@ class Trained:
     curves: dict[str, dict[str, np.ndarray]]
     input_correlation: dict[str, np.ndarray]
     ranks: dict[str, np.ndarray]
+    held: dict[str, np.ndarray]
     sums: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -62,6 +63,7 @@ def explain_trained(subject: Subject, codes: np.ndarray, seed: int, bar: tqdm) -
         curves={kind: {name: np.zeros((samples, points)) for name in [*names, *CONTROLS]} for kind in KINDS},
         input_correlation={name: np.zeros((members, few)) for name in names},
         ranks={name: np.zeros((members, few, features), np.float32) for name in names},
+        held={name: np.zeros((members, few, features), bool) for name in names},
     )
     of_groups = (codes == np.arange(codes.max() + 1)[:, None]).astype(np.float64)
     for place, batch in subject.batches(samples):
@@ -106,13 +108,18 @@ def _add_ranks(trained: Trained, name: str, place: slice, absolute: np.ndarray, 
     """Add what randomization is held against, of those samples at `place` that are among the first few."""
     few = trained.ranks[name][:, place].shape[1]
     if few:
-        ranks = unit_ranks(absolute[:, :few])
-        trained.ranks[name][:, place] = ranks
-        trained.input_correlation[name][:, place] = correlations(ranks, unit_ranks(magnitude[:few]))
+        absolute, magnitude = absolute[:, :few], magnitude[:few]
+        ranks, held = unit_ranks(absolute), absolute != 0
+        trained.ranks[name][:, place], trained.held[name][:, place] = ranks, held
+        found = correlations_where_held(ranks, held, unit_ranks(magnitude), magnitude != 0)
+        trained.input_correlation[name][:, place] = found
 
 
 def explain_randomized(subject: Subject, trained: Trained, seed: int, bar: tqdm) -> Iterator[Stage]:
-    """Yield each stage of randomization with the rank correlations with the trained network's attributions."""
+    """Yield each stage of randomization with the rank correlations with the trained network's attributions.
+
+    A correlation is that of one sample and member, over the features to which either network attributes anything.
+    """
     function, few = subject.function, min(len(subject.rows), RANDOMIZED_SAMPLES)
     for label, states in cascade(function.module.state_dict(), function.states, seed):
         randomized = EnsembleFunction(function.module, states, function.target_map, function.offset)
@@ -121,7 +128,9 @@ def explain_randomized(subject: Subject, trained: Trained, seed: int, bar: tqdm)
             targets = trained.targets[place]
             for method in subject.methods:
                 explained = subject.by_feature(batch, method)[:, targets, np.arange(len(targets))]
-                ranks = unit_ranks(np.abs(explained))
-                found[method.name][:, place] = correlations(ranks, trained.ranks[method.name][:, place])
+                known = trained.ranks[method.name][:, place], trained.held[method.name][:, place]
+                found[method.name][:, place] = correlations_where_held(
+                    unit_ranks(np.abs(explained)), explained != 0, *known
+                )
             bar.update(len(targets))
         yield label, found

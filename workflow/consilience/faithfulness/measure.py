@@ -69,5 +69,5 @@ def measure(
     scores.add_curves(trained, subject.features)
     few = Resampling.of(subject.groups[:RANDOMIZED_SAMPLES], resamples, seed)
     scores.add_randomization(trained, stages[-1], few)
-    scores.add_agreement(trained, subject.features, min(top, subject.features))
+    scores.add_agreement(trained, min(top, subject.features))
     return Faithfulness(scores.frame(), curve_table(trained, stages, subject.features), len(subject.rows))

@@ -43,6 +43,26 @@ def correlations(ranks: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.einsum("...f,...f->...", ranks, others, dtype=np.float64)
 
 
+def correlations_where_held(
+    ranks: np.ndarray, held: np.ndarray, others: np.ndarray, held_by_others: np.ndarray
+) -> np.ndarray:
+    """Return Spearman's correlation (...) of rows of sizes over the features where at least one is not 0.
+
+    `ranks` and `others` (..., features) are `unit_ranks` of sizes (0 or more), `held` (bool) where these are not 0;
+    the shapes broadcast. Features of which both say nothing are ties that would make any two rows agree. NaN where
+    either row is constant, or where fewer than three features are left of more.
+    """
+    found, either = correlations(ranks, others), held | held_by_others
+    ranks, others = np.broadcast_to(ranks, either.shape), np.broadcast_to(others, either.shape)
+    # A row that is constant over all features is so over some of them: it stays NaN.
+    for row in map(tuple, np.argwhere(~either.all(axis=-1) & np.isfinite(found))):
+        left = either[row]
+        # Ranks of ranks are those of the values: order and ties are the same.
+        pair = unit_ranks(np.stack([ranks[row][left], others[row][left]]))
+        found[row] = correlations(*pair) if left.sum() > 2 else np.nan
+    return found
+
+
 def top(values: np.ndarray, count: int) -> np.ndarray:
     """Return which `count` values of (..., features) are the largest of their row, bool; of equal ones the first."""
     least = np.partition(values, -count, axis=-1)[..., -count, None]

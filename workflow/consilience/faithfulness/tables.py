@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.attribution.store import Attributions
-from consilience.faithfulness.agreement import agreement, chance_jaccard, mean_over_pairs
+from consilience.faithfulness.agreement import agreement, attributed, chance_jaccard, mean_over_pairs
 from consilience.faithfulness.collect import Stage, Trained
 from consilience.faithfulness.curves import KINDS, RANDOM, areas, counts_of
 from consilience.faithfulness.randomization import TRAINED
@@ -89,19 +89,26 @@ class Scores:
             level = resampling.means(over_members(trained.input_correlation[name]))[0]
             self._add("randomization", name, "rank_correlation", interval, chance=level, **facts)
 
-    def add_agreement(self, trained: Trained, features: int, length: int) -> None:
-        """Add the agreement of every two methods, and the mean over pairs of members of each method."""
-        chance = {"spearman": 0.0, f"jaccard_top_{length}": chance_jaccard(features, length)}
+    def add_agreement(self, trained: Trained, length: int) -> None:
+        """Add the agreement of every two methods, and the mean over pairs of members of each method.
+
+        Both, and their chance, are over the features to which any of those compared attributes something.
+        """
+
+        def chance(sums: np.ndarray) -> dict[str, float]:
+            level = chance_jaccard(int(attributed(sums).sum()), length)
+            return {"spearman": 0.0, f"jaccard_top_{length}": level}
+
         means = np.stack([trained.sums[name][0] for name in self.names])
-        between = agreement(means, self.resampling, length)
+        between, level = agreement(means, self.resampling, length), chance(means)
         for (row, first), (column, second) in combinations(enumerate(self.names), 2):
             pair = [measure[:, row, column] for measure in between]
-            self._add_measures("methods", first, pair, chance, second)
+            self._add_measures("methods", first, pair, level, second)
         for name in self.names:
             members = trained.sums[name][1:]
             if len(members) > 1:
                 pairs = [mean_over_pairs(measure) for measure in agreement(members, self.resampling, length)]
-                self._add_measures("seeds", name, pairs, chance)
+                self._add_measures("seeds", name, pairs, chance(members))
 
     def _add_measures(
         self, check: str, name: str, measures: Sequence[np.ndarray], chance: dict[str, float], other: str = ""
