@@ -24,7 +24,7 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, GRAY = "#E69F00", "#56B4E9", "#1A1A1A", "#8C8C8C"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, BLACK, GRAY)
 # One color a method of attribution; further colors after Tol (2021), Colour schemes: muted. Gray is for controls.
-METHOD_COLORS = (*PALETTE[:-1], "#882255", "#999933", "#332288")
+METHOD_COLORS = (*PALETTE[:-1], "#882255", "#999933", "#332288", "#44AA99", "#AA4499")
 POSITIVE, NEGATIVE = VERMILLION, BLUE
 SIGN_COLORS = {"positive": POSITIVE, "negative": NEGATIVE}
 LIGHT = 0.40  # the opacity of what stands behind: members, bars of less evidence

@@ -13,6 +13,7 @@ import pandas as pd
 from consilience.attribution.names import signed_methods
 from consilience.attribution.store import read
 from consilience.dataset import Dataset
+from consilience.domains.mirna.evidence import DRIVER_COLUMNS, METRIC_COLUMNS, driver_rows, metric_rows
 from consilience.domains.mirna.groups import in_turn, outcomes
 from consilience.domains.mirna.mutagenesis import Interactions
 from consilience.domains.mirna.notes import note_lines
@@ -139,7 +140,17 @@ if "snakemake" in globals():
             networks, falls = analyze_models(given, params, dataset, split, tables, samples)
             log.info("networks are asked on %s", networks.reader.device)
             probe_shown(given, params, networks, falls, tables, samples, output.maps)
-        frames = tables.frames()
+            drivers = read_table(given.drivers, ("feature", "direction", "average_attribution"))
+            primary = [
+                read(path)
+                for path in given.attributions
+                if Path(path).stem == params.primary and Path(path).parent.name in params.voters
+            ]
+            beside = driver_rows(dataset, drivers, primary)
+        frames = tables.frames() | {
+            "drivers": pd.DataFrame(beside, columns=list(DRIVER_COLUMNS)),
+            "metrics": pd.DataFrame(metric_rows(metrics, read_json(given.linear)), columns=list(METRIC_COLUMNS)),
+        }
         for name, frame in frames.items():
             write_table(output[name], frame)
         facts = summary(snakemake.wildcards.study, params, tables.pairs, metrics, frames, given.ensembles)

@@ -27,8 +27,9 @@ def tangent(gradients: torch.Tensor) -> torch.Tensor:
 def normalized(attributions: torch.Tensor, occurrences: np.ndarray) -> torch.Tensor:
     """Return attributions per occurrence: divided by how often a k-mer occurs, 0 where it does not.
 
-    Fixes: a k-mer that stands twice in a sequence has twice the attribution, so that repeats rank first. `occurrences` are counts (samples, 2^k, 2^k). (The earlier system
-    divided by |f| + 1e-8, which made 1e8 of whatever lay on empty pixels.)
+    Fixes: a k-mer that stands twice in a sequence has twice the attribution, so that repeats rank first.
+    `occurrences` are counts (samples, 2^k, 2^k). (The earlier system divided by |f| + 1e-8, which made 1e8 of
+    whatever lay on empty pixels.)
     """
     counts = torch.as_tensor(occurrences).to(attributions)
     return torch.where(counts > 0, attributions / counts.clamp(min=1), 0)

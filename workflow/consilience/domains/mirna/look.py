@@ -81,10 +81,12 @@ def draw(table: pd.DataFrame, facts: Mapping[str, Any], model: str, classes: lis
         axes.set_title(f"{TITLES[branch]}, 5' to 3'")
     caption = (
         f"What each nucleotide adds to the log-odds of a pair ({model}, mean over members): up speaks for a pair, down "
-        "against it. Mutagenesis: mean fall under the three substitutions; the others: k-mers divided over "
-        f"their nucleotides, sample less its dinucleotide shuffle. Shaded: nucleotides 2-8 and the {kind}, if any."
+        "against it. Mutagenesis: mean fall under the three substitutions; the others: k-mers divided over their "
+        "nucleotides, in comparison with the same sequence, its dinucleotides shuffled. "
+        f"Shaded: nucleotides 2-8 and the {kind}, if any."
     )
-    title = f"{facts['sample']}: {classes[facts['label']]}, predicted probability of a pair {facts['probability']:.2f}"
+    said = f"predicted probability of a pair {facts['probability']:.2f}"
+    title = f"{facts['sample']} ({facts['role']}): {classes[facts['label']]}, {said}"
     entitle(figure, title, caption)
     return figure
 
@@ -107,6 +109,7 @@ if "snakemake" in globals():
             facts = (params.attribution, params.own_methods, params.seed, params.device, METHODS)
             networks = Networks.load(dataset, split, given.ensemble, *facts)
             table, pair = look(networks, snakemake.wildcards.sample)
+            pair["role"] = split.set_index("sample").loc[pair["sample"], "role"]
             classes = dataset.classes
         write_table(output.table, table)
         save_figure(output.figure, draw(table, pair, params.model, classes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -26,28 +26,52 @@ def note_lines(
     """
     told = ", ".join(f"{NAMES[name]} {with_interval(metrics[best]['test'][name])}" for name in TOLD)
     lines = [f"{best}: {told}"]
-    lines += _seed(tables["enrichment"], shown)
+    lines += _others(tables["metrics"])
+    lines += _signs(tables["drivers"], primary)
+    lines += _seed(tables["enrichment"], list(metrics))
     lines += _mutagenesis(tables["agreement"])
     lines += _interactions(tables["interactions"], shown)
     lines += _clusters(tables["cluster_stability"], primary)
     return lines
 
 
-def _seed(table: pd.DataFrame, shown: str) -> Iterator[str]:
+def _others(table: pd.DataFrame) -> Iterator[str]:
+    """Tell the same metrics of what the networks are held against; the class prior says nothing by them."""
+    rows = table[(table["kind"] != "network") & (table["predictor"] != "class_prior")]
+    for predictor, own in rows.groupby("predictor", sort=False):
+        values = own.set_index("metric")[["value", "low", "high"]]
+        told = {name: {key: _known(part) for key, part in values.loc[name].items()} for name in TOLD}
+        yield f"{predictor}: {', '.join(f'{NAMES[name]} {with_interval(told[name])}' for name in TOLD)}"
+
+
+def _signs(table: pd.DataFrame, primary: str) -> Iterator[str]:
+    """Tell of how many drivers the mean attribution has another sign than the direction they are listed with."""
+    for branch, own in table.groupby("branch", sort=False):
+        other = int((~own["signs_agree"].astype(bool)).sum())
+        if other:
+            yield (
+                f"{other} of {len(own)} {branch} drivers have a mean attribution ({primary}) of the other sign than "
+                "their direction (analysis/drivers.tsv): what they say depends on what else is there"
+            )
+
+
+def _seed(table: pd.DataFrame, models: Sequence[str]) -> Iterator[str]:
     """Tell whether nucleotides 2-8 of the miRNA have more than chance, by the mutagenesis of nucleotides."""
-    rows = table[(table["model"] == shown) & (table["method"] == NUCLEOTIDE_FALLS)]
+    rows = table[(table["method"] == NUCLEOTIDE_FALLS) & (table["label"] == "pair")]
     for branch, name in (("mirna", "nucleotides 2-8 of the miRNA"), ("site", "the site's match of the seed")):
-        own = rows[(rows["branch"] == branch) & (rows["label"] == "pair")]
-        if own.empty:
-            continue
-        row = own.iloc[0]
-        said, p = against_chance(row)
-        value, low, high = (_known(row[name]) for name in ("ratio", "low", "high"))
-        interval = with_interval({"value": value, "low": low, "high": high})
-        yield (
-            f"{name}: {100 * row['share']:.0f} % of what mutations change in {shown}, {interval} times what their "
-            f"place gives, {said} (p = {p:.2g}, {row['samples']} pairs)"
-        )
+        own = rows[rows["branch"] == branch].set_index("model")
+        told = [_enriched(own.loc[model], model) for model in models if model in own.index]
+        if told:
+            pairs = own["samples"].max()
+            yield f"{name}, share of what mutations change by what their place gives ({pairs} pairs): {'; '.join(told)}"
+
+
+def _enriched(row: pd.Series, model: str) -> str:
+    said, p = against_chance(row)
+    interval = with_interval(
+        {name: _known(row[key]) for name, key in (("value", "ratio"), ("low", "low"), ("high", "high"))}
+    )
+    return f"{model} {interval}, {said} (p = {p:.2g})"
 
 
 def against_chance(row: pd.Series) -> tuple[str, float]:

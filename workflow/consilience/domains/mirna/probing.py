@@ -63,7 +63,10 @@ class Networks:
         place = {name: row for row, name in enumerate(self.reader.dataset.samples["id"].astype(str))}
         for name in samples:
             if name not in place:
-                raise ConsilienceError(f"no pair {name!r} in {self.reader.dataset.path}{nearest(name, place)}")
+                raise ConsilienceError(
+                    f"no pair {name!r} in {self.reader.dataset.path}, which lacks the rows that audit.tsv tells of"
+                    f"{nearest(name, place)}"
+                )
         return np.array([place[name] for name in samples], dtype=int)
 
     def falls(self, samples: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 # What the slice tells beside the chain: one job for the tables, which needs torch, and one for the figures, which does not.
 SLICE_OF_PAIRS = domains.slices()["mirna"]
 TABLES_OF_PAIRS = (
-    "agreement", "positions", "enrichment", "clusters", "cluster_stability", "outcomes", "comparison", "interactions",
+    "metrics", "drivers", "agreement", "positions", "enrichment", "clusters", "cluster_stability", "outcomes", "comparison", "interactions",
 )  # fmt: skip
 FIGURES_OF_PAIRS = ("positions", "interactions", "methods_agreement", "clusters", "outcomes", "kmer_maps")
 FIRST_LAYERS = [f"{branch}_conv1_{kind}" for branch in ("mirna", "site") for kind in ("filters", "activations")]
@@ -41,6 +41,8 @@ for study_name, study in STUDIES.items():
             histories=of_models("results/{study}/models/{model}/history.tsv"),
             predictions=of_models("results/{study}/models/{model}/predictions.tsv"),
             attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
+            linear="results/{study}/linear/metrics.json",
+            drivers="results/{study}/top_drivers.csv",
         output:
             **{
                 name: told("mirna", f"results/{{study}}/analysis/{name}.tsv", f"{name}_table")
@@ -181,7 +183,7 @@ rule mirna_look:
         "benchmarks/{study}/pairs/{sample}.tsv"
     wildcard_constraints:
         study=named(lambda study: study.domain == "mirna"),
-        sample="(train|validation|test|pair)-[0-9]+",
+        sample="[^/]+",
     conda:
         ENVIRONMENT
     threads: SETTINGS["threads"]
