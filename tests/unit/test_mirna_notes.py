@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from consilience.domains.mirna.evidence import DRIVER_COLUMNS, METRIC_COLUMNS, METRICS
 from consilience.domains.mirna.notes import LOW, SIGNIFICANT, note_lines
 from consilience.domains.mirna.positions import NUCLEOTIDE_FALLS
 from consilience.domains.mirna.tables import COLUMNS
@@ -23,7 +24,7 @@ METRICS_JSON = {
 
 
 def enrichment_table(p_mirna=0.001, p_site=0.3, **changes):
-    """The shown model's rows, and others with the best p values that must not be told."""
+    """Rows of one of two models, and others with the best p values that must not be told."""
     told = {
         "model": "small",
         "method": NUCLEOTIDE_FALLS,
@@ -36,7 +37,6 @@ def enrichment_table(p_mirna=0.001, p_site=0.3, **changes):
         "samples": 20,
     }
     rows = [
-        {**told, "model": "wide", "branch": "mirna", "share": 0.99, "p_value": 0.0001},
         {**told, "method": "saliency", "branch": "mirna", "share": 0.98, "p_value": 0.0001},
         {**told, "label": "no pair", "branch": "mirna", "share": 0.97, "p_value": 0.0001},
         {**told, "branch": "mirna", "share": 0.344, "p_value": p_mirna},
@@ -76,6 +76,7 @@ def lines_of(**changes):
     tables = {
         "enrichment": enrichment_table(), "agreement": agreement_table(deeplift=0.5, saliency=0.4),
         "interactions": interactions_table(), "cluster_stability": stability_table(),
+        "metrics": pd.DataFrame(columns=list(METRIC_COLUMNS)), "drivers": pd.DataFrame(columns=list(DRIVER_COLUMNS)),
     }  # fmt: skip
     return note_lines(tables | changes, METRICS_JSON, "wide", "small", "deeplift")
 
@@ -83,10 +84,10 @@ def lines_of(**changes):
 def test_a_study_without_weakness_has_these_notes():
     assert lines_of() == [
         "wide: MCC 0.437 [0.276, 0.620], F1 0.710 [0.592, 0.816], specificity 0.746, AUPRC undefined",
-        "nucleotides 2-8 of the miRNA: 34 % of what mutations change in small, 1.200 [1.100, 1.400] times what their "
-        "place gives, more than chance (p = 0.001, 20 pairs)",
-        "the site's match of the seed: 15 % of what mutations change in small, 1.200 [1.100, 1.400] times what their "
-        "place gives, no more than chance (p = 0.3, 20 pairs)",
+        "nucleotides 2-8 of the miRNA, share of what mutations change by what their place gives (20 pairs): small 1.200 "
+        "[1.100, 1.400], more than chance (p = 0.001)",
+        "the site's match of the seed, share of what mutations change by what their place gives (20 pairs): small 1.200 "
+        "[1.100, 1.400], no more than chance (p = 0.3)",
         "agree with mutagenesis (Spearman on a pair's own k-mers): deeplift 0.500, saliency 0.400",
         "complementary windows of miRNA and site in small interact more than others (p = 0.01) and more than the same "
         "letters on parallel strands (p = 0.02): the network holds the sequences against each other; 0.9 beside 0.1, 0.2 "
@@ -110,15 +111,15 @@ def test_p_says_whether_it_is_chance(p_value, said):
 @pytest.mark.parametrize(
     ("p_value", "high", "said"),
     [
-        (0.99, 0.99, "less than chance (p = 0.004, 20 pairs)"),
-        (0.99, 1.0, "no more than chance (p = 0.99, 20 pairs)"),
-        (0.99, np.nan, "no more than chance (p = 0.99, 20 pairs)"),
-        (0.01, 0.99, "more than chance (p = 0.01, 20 pairs)"),
+        (0.99, 0.99, "less than chance (p = 0.004)"),
+        (0.99, 1.0, "no more than chance (p = 0.99)"),
+        (0.99, np.nan, "no more than chance (p = 0.99)"),
+        (0.01, 0.99, "more than chance (p = 0.01)"),
     ],
 )
 def test_depletion_is_said(p_value, high, said):
     lines = lines_of(enrichment=enrichment_table(p_value, p_value, high=high))
-    assert lines[1].endswith(f"place gives, {said}")
+    assert lines[1].endswith(f", {said}")
 
 
 @pytest.mark.parametrize(
@@ -139,14 +140,19 @@ def test_interactions_that_composition_explains_are_no_pairing(changes, said):
 
 def test_what_is_not_known_of_an_enrichment_is_not_told():
     few = enrichment_table(low=None, high=np.nan)
-    assert ", 1.200 times what their place gives" in lines_of(enrichment=few)[1]
-    assert ", undefined times" in lines_of(enrichment=few.assign(ratio=np.nan))[1]
+    assert ": small 1.200, more" in lines_of(enrichment=few)[1]
+    assert ": small undefined, more" in lines_of(enrichment=few.assign(ratio=np.nan))[1]
     table = enrichment_table()
     lines = lines_of(enrichment=table[table["branch"] == "mirna"])
     assert len(lines) == 4
     assert not any("match of the seed" in line for line in lines)
-    # Rows of other models, methods and labels say nothing of it.
-    assert len(lines_of(enrichment=table.iloc[:3])) == 3
+    # Rows of other methods and labels say nothing of it; other models are told beside it.
+    assert len(lines_of(enrichment=table.iloc[:2])) == 3
+    both = pd.concat([table, table.assign(model="wide", p_value=0.4)])
+    assert lines_of(enrichment=both)[1].endswith(
+        "(20 pairs): wide 1.200 [1.100, 1.400], no more than chance (p = 0.4); small 1.200 [1.100, 1.400], more than "
+        "chance (p = 0.001)"
+    )
 
 
 def test_methods_that_hardly_agree_with_mutagenesis_are_named():
@@ -202,7 +208,33 @@ def test_clusters_that_come_out_not_clearly_more_than_unrelated_ones_are_told(le
 
 
 def test_empty_tables_have_the_metrics_alone_to_tell():
-    empty = {name: pd.DataFrame(columns=list(columns)) for name, columns in COLUMNS.items()}
+    every = COLUMNS | {"metrics": METRIC_COLUMNS, "drivers": DRIVER_COLUMNS}
+    empty = {name: pd.DataFrame(columns=list(columns)) for name, columns in every.items()}
     lines = note_lines(empty, METRICS_JSON, "small", "small", "deeplift")
     assert lines[0].startswith("small: MCC 0.100")
     assert lines[1:] == ["no pair has complementary windows: interactions are not tested"]
+
+
+def test_what_networks_are_held_against_is_told_by_the_same_metrics():
+    values = {"matthews_corrcoef": (0.3, 0.2, 0.4), "f1": (0.5, None, None), "specificity": (0.9, None, None)}
+    rows = [
+        (predictor, kind, name, *values.get(name, (None, None, None)))
+        for predictor, kind in (
+            ("small", "network"),
+            ("logistic", "linear"),
+            ("class_prior", "trivial"),
+            ("seed_match", "trivial"),
+        )
+        for name in METRICS
+    ]
+    lines = lines_of(metrics=pd.DataFrame(rows, columns=list(METRIC_COLUMNS)))
+    told = "MCC 0.300 [0.200, 0.400], F1 0.500, specificity 0.900, AUPRC undefined"
+    assert lines[1:3] == [f"logistic: {told}", f"seed_match: {told}"]
+
+
+def test_drivers_of_two_signs_are_counted_by_branch():
+    rows = [("mirna", False), ("mirna", True), ("mirna", False), ("site", True)]
+    table = pd.DataFrame(rows, columns=["branch", "signs_agree"])
+    lines = lines_of(drivers=table)
+    assert lines[1].startswith("2 of 3 mirna drivers have a mean attribution (deeplift) of the other sign")
+    assert not any("site drivers" in line for line in lines)

@@ -106,9 +106,10 @@ class TestContract:
         audit = read_table(base / "split_audit.tsv", ("step", "rule", "samples_before", "samples_after", "note"))
         assert dict(audit.loc[audit["step"] == "role", ["rule", "samples_after"]].to_numpy()) == counts
         assert audit["samples_before"].iloc[-1] == len(split) - sum(facts["excluded"].values())
+        used = split[split["role"] != "excluded"]
         if facts["mode"] == "hash":
-            assert split.groupby("group")["role"].nunique().max() == 1
-        rest = split[split["role"] != "test"]
+            assert used.groupby("group")["role"].nunique().max() == 1
+        rest = used[used["role"] != "test"]
         assert rest.groupby("group")["role"].nunique().max() == 1
 
     def test_models(self, finished, name):

@@ -62,8 +62,8 @@ def _per_nucleotide(image: np.ndarray, sequence: str) -> np.ndarray:
 
 
 @styled
-def draw(table: pd.DataFrame, facts: Mapping[str, Any], model: str, classes: list[str]) -> Figure:
-    """Draw bars along both sequences, a row a method; the seed and its match are shaded."""
+def draw(table: pd.DataFrame, facts: Mapping[str, Any], model: str, classes: list[str], role: str = "") -> Figure:
+    """Draw bars along both sequences, a row a method; the seed and its match are shaded, the pair's `role` is told."""
     methods = [name for name in table.columns if name not in ("branch", "position", "nucleotide")]
     lengths = [len(facts[branch]) for branch in BRANCHES]
     figure = new_figure(11, 1.4 + 1.25 * len(methods))
@@ -86,7 +86,7 @@ def draw(table: pd.DataFrame, facts: Mapping[str, Any], model: str, classes: lis
         f"Shaded: nucleotides 2-8 and the {kind}, if any."
     )
     said = f"predicted probability of a pair {facts['probability']:.2f}"
-    title = f"{facts['sample']} ({facts['role']}): {classes[facts['label']]}, {said}"
+    title = f"{facts['sample']}{role and f' ({role})'}: {classes[facts['label']]}, {said}"
     entitle(figure, title, caption)
     return figure
 
@@ -109,8 +109,8 @@ if "snakemake" in globals():
             facts = (params.attribution, params.own_methods, params.seed, params.device, METHODS)
             networks = Networks.load(dataset, split, given.ensemble, *facts)
             table, pair = look(networks, snakemake.wildcards.sample)
-            pair["role"] = split.set_index("sample").loc[pair["sample"], "role"]
+            role = split.set_index("sample").loc[pair["sample"], "role"]
             classes = dataset.classes
         write_table(output.table, table)
-        save_figure(output.figure, draw(table, pair, params.model, classes))
+        save_figure(output.figure, draw(table, pair, params.model, classes, role))
         log.info("%s: log-odds of a pair %.3f", pair["sample"], pair["log_odds"])
