@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from consilience.faithfulness.curves import CONTROLS
 from consilience.faithfulness.tables import CURVES, SCORES
-from consilience.figures.faithfulness import faithfulness_panels
+from consilience.figures.faithfulness import CROWDED, _methods, faithfulness_panels
 from consilience.figures.style import GRAY, METHOD_COLORS
 from consilience.files import save_figure
 from tests.unit.figure_examples import everything, rendered
@@ -116,6 +117,21 @@ def test_the_matrix_holds_both_measures_on_either_side():
         assert texts[column, row] == f"{values['jaccard_top_30']:.2f}"
         assert texts[row, row] == ""
     assert "top 30 (chance 0.015)" in axes.get_xlabel() or "top 30 (chance 0.016)" in axes.get_xlabel()
+
+
+def test_a_crowded_matrix_numbers_its_columns_and_leaves_out_zeros_before_the_point():
+    names = [f"method_{place}" for place in range(CROWDED + 1)]
+    rows = [
+        {"method": first, "other": second, "metric": metric, "value": value, "chance": 0.01}
+        for first, second in combinations(names, 2)
+        for metric, value in (("spearman", -0.25), ("jaccard_top_30", 0.5))
+    ]
+    axes = Figure().add_subplot()
+    _methods(axes, pd.DataFrame(rows), names)
+    texts = {tuple(int(part) for part in text.get_position()): text.get_text() for text in axes.texts}
+    assert (texts[0, 1], texts[1, 0]) == ("-.25", ".50")
+    assert [label.get_text() for label in axes.get_xticklabels()] == [str(place) for place in range(1, len(names) + 1)]
+    assert [label.get_text() for label in axes.get_yticklabels()][-1] == f"method {CROWDED}  {CROWDED + 1}"
 
 
 def test_the_caption_tells_samples_groups_and_completeness():

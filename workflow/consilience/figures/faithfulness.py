@@ -33,6 +33,7 @@ KINDS = {"deletion": "change that is left", "insertion": "change that is reached
 # The axis of a curve is the square root of the share: what matters happens among the first few features.
 SHARES = {0: "0", 0.01: "1 %", 0.1: "10 %", 0.3: "30 %", 0.5: "50 %", 1: "100 %"}
 DASHED = (0, (4, 3))
+CROWDED = 8  # methods, beyond which columns of the matrix have numbers for names
 FAR = 2.5  # values that an axis shows beyond 1 before it becomes logarithmic there
 WIDTH = 10.4  # inches
 UNSIGNED = tuple(name for name, facts in METHOD_FACTS.items() if not facts.signed)
@@ -158,12 +159,19 @@ def _methods(axes: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
         place = (second, first) if row.metric == "spearman" else (first, second)
         matrix[place] = row.value
     axes.imshow(np.nan_to_num(matrix), cmap=CONFUSION_COLORS, vmin=0, vmax=1, aspect="auto")
+    crowded = len(methods) > CROWDED
     for (row, column), value in np.ndenumerate(matrix):
         text = "" if row == column else number(value, ".2f")
-        size = 7 if len(methods) < 7 else 5.5
+        # Without the leading zero, three characters fit in a narrow cell.
+        text = text.replace("0.", ".", 1) if crowded else text
+        size = 7 if len(methods) < 7 else 5.5 if not crowded else 5
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color="white" if value > 0.5 else BLACK)
     names = [shorten(_plain(name), 22) for name in methods]
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    if crowded:
+        axes.set_xticks(range(len(names)), [str(place) for place in range(1, len(names) + 1)])
+        names = [f"{name}  {place}" for place, name in enumerate(names, start=1)]
+    else:
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -37,6 +37,7 @@ RED_BLUE = matplotlib.colormaps["RdBu_r"]
 TAB10 = matplotlib.colormaps["tab10"]
 GRAD_CAM = "grad_cam"
 PALE = 0.45
+FEWEST = 2  # k-mers a cluster, on the average
 
 
 def save_fast(path: Path, drawn: Figure | np.ndarray) -> None:
@@ -208,16 +209,16 @@ def interaction_heatmap(values: np.ndarray, complementary: np.ndarray, window: i
 
 @styled
 def pair_clusters(shown: Shown, row: int, branch: str, clusters: int) -> Figure:
-    """Draw a pair's most important k-mers in k-means clusters of their places; fewer k-mers than clusters are said."""
+    """Draw a pair's most important k-mers in k-means clusters of their places; too few k-mers are said."""
     figure = new_figure(4.4, 3.2)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0.05, 0.03, 0.62, 0.85))
     frequencies, values = shown.frequencies[branch][row], shown.maps[shown.primary][branch][row]
     places = chosen_places(np.abs(values).ravel(), "image", 0)
     points = np.column_stack(np.unravel_index(places, values.shape))
-    if len(points) < clusters:
+    if len(points) < FEWEST * clusters:
         labels = np.ones(len(points), int)
-        note = f"{len(points)} k-mers only:\nfewer than {clusters} clusters"
+        note = f"{len(points)} k-mers only:\ntoo few for {clusters} clusters"
     else:
         labels = by_place(points, clusters)
         note = f"{len(points)} k-mers,\n|a| in the upper quarter\nof those that are not 0"
@@ -225,7 +226,7 @@ def pair_clusters(shown: Shown, row: int, branch: str, clusters: int) -> Figure:
     image[tuple(points.T)] = TAB10((labels - 1) % 10)[:, :3]
     axes.imshow(image, interpolation="nearest")
     frame(axes)
-    _name_clusters(axes, points, labels, centers=len(points) >= clusters)
+    _name_clusters(axes, points, labels, centers=len(points) >= FEWEST * clusters)
     figure.text(0.72, 0.08, note, fontsize=7, color=GRAY, va="bottom")
     title = f"{shown.table['id'].iloc[row]}, {BRANCH_NAMES[branch]}: clusters by {words(shown.primary)}"
     figure.text(0.03, 0.95, title, fontsize=8, fontweight="bold", va="center")
