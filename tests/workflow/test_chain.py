@@ -30,8 +30,6 @@ DRIVER_COLUMNS = [
 
 # By domain, the most that integrated gradients may miss: a quadrature, where max pools and many units bend the way.
 GAPS = {"mirna": 8e-2}
-# By domain, the most that integrated gradients may miss: a quadrature, where max pools and many units bend the way.
-GAPS = {"mirna": 8e-2}
 NONE = r"(?!)"
 # By domain, what only its own rules make.
 OWN_FILES = {
