@@ -143,6 +143,15 @@ def test_the_caption_tells_samples_groups_and_completeness():
     assert "gradient x input 0.034 % (1.2 %)" in caption
 
 
+def test_gaps_that_are_not_defined_are_said():
+    scores, curves = tables()
+    relative = scores["metric"].isin(["relative_gap", "worst_relative_gap"])
+    figure = faithfulness_panels(scores.assign(value=scores["value"].where(~relative)), curves, "m")
+    caption = " ".join(next(text for text in everything(figure) if "Completeness" in text).split())
+    assert "gradient x input undefined" in caption
+    assert "ABOVE TOLERANCE" not in caption
+
+
 def test_axes_are_logarithmic_only_where_values_go_far_beyond_one():
     near, far = (panels(faithfulness_panels(*tables(factor=factor), "m")) for factor in (1.0, 20.0))
     assert near["Deletion"].get_yscale() == near["Gain over a random ranking"].get_xscale() == "linear"

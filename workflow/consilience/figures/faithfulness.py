@@ -250,9 +250,9 @@ def _caption(scores: pd.DataFrame) -> str:
         "square root of the share. "
         "Beyond 1, axes may be logarithmic.",
     ]
-    gaps = scores[scores["check"] == "completeness"].pivot_table(
-        index="method", columns="metric", values="value", sort=False
-    )
+    complete = scores[scores["check"] == "completeness"]
+    # Of a network that ignores its inputs no relative gap is defined; a pivot_table would leave the column out.
+    gaps = complete.pivot(index="method", columns="metric", values="value").loc[complete["method"].unique()]
     parts = [
         f"{_plain(name)} {_percent(row.relative_gap)} ({_percent(row.worst_relative_gap)})"
         f"{' ABOVE TOLERANCE' if row.relative_gap > TOLERANCE else ''}"
