@@ -74,8 +74,8 @@ def test_nucleotides_have_what_the_kmers_that_cover_them_give(shares):
                 expected[place] = np.nansum([expected[place], shares[method, sample, start] / K])
         np.testing.assert_allclose(nucleotides[method, sample], expected, rtol=1e-12)
     # N, what lies too near to it for a k-mer, and what is beyond the end.
-    unknown = "".join("x" if np.isnan(value) else "." for value in nucleotides[0, 3])
-    assert unknown == "xxx...x.......x"
+    unknown = "".join("N" if np.isnan(value) else "." for value in nucleotides[0, 3])
+    assert unknown == "NNN...N.......N"
 
 
 def test_windows_of_one_nucleotide_are_nucleotides():
@@ -97,8 +97,8 @@ def test_planted_matches_are_where_they_were_planted():
     starts, inside, kind = match_regions(mirnas, sites, planted, 14)
     assert kind == "planted match"
     assert starts.tolist() == [0, NO_MATCH, 7, NO_MATCH, 11]
-    marked = ["".join(".x"[value] for value in row) for row in inside.astype(int)]
-    assert marked == ["xxxxxxx.......", "." * 14, ".......xxxxxxx", "." * 14, "...........xxx"]
+    marked = ["".join(".M"[value] for value in row) for row in inside.astype(int)]
+    assert marked == ["MMMMMMM.......", "." * 14, ".......MMMMMMM", "." * 14, "...........MMM"]
 
 
 def test_without_planted_ones_matches_of_six_are_found_by_text():

@@ -59,7 +59,7 @@ def test_a_dataset_is_what_the_table_holds(tmp_path, k):
     table = named_table()
     path = csv_of(tmp_path / "raw", table)
     images, target, samples, facts, audit = made(path, tmp_path / "dataset.h5", k)
-    for branch, column in zip(BRANCHES, COLUMNS, strict=False):
+    for branch, column in zip(BRANCHES, COLUMNS[:2], strict=True):
         sequences = table[column].map(dna)
         assert samples[branch].tolist() == sequences.tolist()
         assert images[branch].dtype == np.float32

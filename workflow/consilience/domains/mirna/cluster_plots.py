@@ -97,7 +97,9 @@ def _aligned(axes: Axes, rows: pd.DataFrame, k: int, signed: bool) -> None:
         spelled = str(own["motif"].iloc[0])
         motifs.append((spelled, left + (k - len(spelled)) / 2, -1.35))
         listed = own.head(LINES)
-        for line, (kmer, shift) in enumerate(zip(listed["kmer"], shifts_of(list(own["kmer"])), strict=False)):
+        # All of a cluster's k-mers say how they fit, also those that are not listed.
+        shifts = shifts_of(list(own["kmer"]))[:LINES]
+        for line, (kmer, shift) in enumerate(zip(listed["kmer"], shifts, strict=True)):
             letters.append((kmer, left + shift, line))
         _bars(axes, listed["attribution"].to_numpy(float) / most, left + k + SHIFTS - 0.2, signed)
         more = f"+ {len(own) - LINES} more" if len(own) > LINES else ""

@@ -51,7 +51,7 @@ def position_profiles(positions: pd.DataFrame, enrichment: pd.DataFrame, shown: 
     lines = figure.subplots(3, 2, height_ratios=(2, 2, 0.6 + 0.24 * max(len(methods), 2)), sharex=False)
     shapes = enrichment.loc[enrichment["branch"] == "site", "region"]
     region = shapes.iloc[0] if len(shapes) else "planted match"
-    for line, method in zip(lines, (NUCLEOTIDE_FALLS, primary), strict=False):
+    for line, method in zip(lines[:2], (NUCLEOTIDE_FALLS, primary), strict=True):
         for axes, branch in zip(line, BRANCHES, strict=True):
             _profile(axes, _own(positions, model=shown, method=method, branch=branch), branch, region)
             axes.set_title(f"{BRANCH_TITLES[branch]}: {words(method)}")
