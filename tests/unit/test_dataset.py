@@ -111,3 +111,12 @@ def test_another_file_is_no_dataset(tmp_path):
     h5py.File(tmp_path / "other.h5", "w").close()
     with pytest.raises(ConsilienceError, match="not a dataset"), Dataset.open(tmp_path / "other.h5"):
         pass
+
+
+def test_rows_are_found_by_their_samples_in_any_order(tmp_path):
+    example(tmp_path / "d.h5", samples=4)
+    with Dataset.open(tmp_path / "d.h5") as dataset:
+        assert dataset.rows_of(["s3", "s0", "s3"]).tolist() == [3, 0, 3]
+        assert dataset.rows_of([]).tolist() == []
+        with pytest.raises(ConsilienceError, match=r"d.h5: no sample 's9' \(audit.tsv .*\); nearest: s\d"):
+            dataset.rows_of(["s1", "s9"])

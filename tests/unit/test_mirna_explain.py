@@ -444,3 +444,15 @@ def test_log_odds_of_the_examples_differ(modules):
     """Else the tests above would compare zeros."""
     for module in modules:
         assert np.std(log_odds(module, PAIRS, K)) > 0.02
+
+
+def test_shaps_deep_explainer_and_deeplift_shap_agree_on_both_branches():
+    """Max pools in both branches at once, which shap has a rule of its own for; that pool by 2 where the image is 16."""
+    own = network(4, 0, DOUBLE, **TINY)
+    background = tuple(drawn(branch, 5, 16, 16, dtype=DOUBLE) for branch in range(2))
+    explainer = Explainer(own, background, task="classification", outputs=["no pair", "pair"])
+    images = tuple(drawn(10 + branch, 3, 16, 16, dtype=DOUBLE) for branch in range(2))
+    ours, theirs = (explainer.attribute(images, name) for name in ("deeplift_shap", "shap_deep_explainer"))
+    for name, values in ours.arrays.items():
+        np.testing.assert_allclose(values, theirs.arrays[name], atol=1e-5 * np.abs(values).max())
+        assert np.abs(values).max() > 0

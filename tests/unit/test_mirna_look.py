@@ -62,7 +62,7 @@ def test_mutagenesis_is_that_of_nucleotides(networks, looked):
 def test_sums_are_what_the_pairs_own_kmers_have(study, networks, looked, name):
     sample, table, _ = looked
     (method,) = [one for one in networks.methods if one.name == name]
-    maps = networks.reader.read(networks.rows([sample])).attribute(method, networks.reader.settings)
+    maps = networks.reader.read(networks.reader.dataset.rows_of([sample])).attribute(method, networks.reader.settings)
     for branch, sequence, part in zip(BRANCHES, study.pair(sample), maps, strict=True):
         assert part.shape == (2, 1, 1, 2**K, 2**K)
         image = part.mean(dim=0)[0, 0].numpy()

@@ -339,7 +339,7 @@ def test_a_pair_can_be_looked_at(finished, copied):
         assert "".join(table.loc[table["branch"] == branch, "nucleotide"]) == pair[branch]
     run = snakemake(copied, "results/mirna_tiny/pairs/pair-99999.png", names=("mirna_tiny",))
     assert run.returncode
-    assert "no pair 'pair-99999'" in run.stdout
+    assert "no sample 'pair-99999'" in run.stdout
 
 
 def test_the_readme_of_mirna_does_what_it_says(finished, tmp_path, monkeypatch, capsys):

@@ -14,7 +14,7 @@ One HDF5 file, described in the contract (README, "What a slice provides"):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from consilience.errors import ConsilienceError
+from consilience.errors import ConsilienceError, nearest
 from consilience.files import read_h5, read_strings
 
 TASKS = ("regression", "classification", "votes")
@@ -136,6 +136,17 @@ class Dataset:
 
     def __len__(self) -> int:
         return int(self.file["target"].shape[0])
+
+    def rows_of(self, samples: Sequence[str]) -> np.ndarray:
+        """Return where samples stand, int64 (samples,); refuses an id that is not there, with the nearest ones."""
+        ids = self.samples["id"].astype(str)
+        rows = pd.Index(ids).get_indexer(list(samples))
+        if (rows < 0).any():
+            name = list(samples)[int(np.argmax(rows < 0))]
+            raise ConsilienceError(
+                f"{self.path}: no sample {name!r} (audit.tsv tells what was dropped){nearest(name, ids)}"
+            )
+        return rows.astype(np.int64)
 
     def inputs(self, branch: str, rows: np.ndarray | None = None) -> np.ndarray:
         """Read float32 (rows, *shape), unscaled, in the order of `rows` (all where None)."""

@@ -14,7 +14,7 @@ from consilience.attribution.names import signed_methods
 from consilience.attribution.store import read
 from consilience.dataset import Dataset
 from consilience.domains.mirna.evidence import DRIVER_COLUMNS, METRIC_COLUMNS, driver_rows, metric_rows
-from consilience.domains.mirna.groups import in_turn, outcomes
+from consilience.domains.mirna.groups import in_turn, outcomes, probabilities
 from consilience.domains.mirna.mutagenesis import Interactions
 from consilience.domains.mirna.notes import note_lines
 from consilience.domains.mirna.probing import Networks
@@ -24,11 +24,9 @@ from consilience.files import read_json, read_table, whole, write_h5, write_json
 from consilience.jobs import job
 
 
-def probabilities(path: str | Path, samples: Sequence[str], target: str) -> np.ndarray:
-    """Return the predicted probability of a pair of each sample, from predictions.tsv."""
-    table = read_table(path, ("sample", "target", "predicted"))
-    own = table[table["target"] == target].set_index("sample")["predicted"]
-    return own.loc[list(samples)].to_numpy(np.float64)
+def predicted_of(path: str, samples: Sequence[str], target: str) -> np.ndarray:
+    """Return the predicted probability of a pair of each sample, from a model's predictions.tsv."""
+    return probabilities(read_table(path, ("sample", "target", "predicted")), samples, target)
 
 
 def write_maps(
@@ -42,8 +40,8 @@ def write_maps(
     """Write what is drawn of the shown model beside its attributions.
 
     `samples` are all pairs, of which `nucleotides/<branch>` (pairs, longest) are the falls under mutation; `chosen` are
-    those with sheets. By pair: `interactions/<pair>` and `complementary/<pair>` (miRNA windows, site windows), and
-    `activations/<branch>/<pair>` (channels, side, side) of the first convolution.
+    those with sheets. By pair: `interactions/<pair>` and `complementary/<pair>` (miRNA windows, site windows), and of
+    the first chosen one `activations/<branch>/<pair>` (channels, side, side) of the first convolution.
     """
     with write_h5(path) as file:
         write_strings(file, "samples", samples)
@@ -53,9 +51,8 @@ def write_maps(
         for sample, one in found.items():
             file[f"interactions/{sample}"] = one.map.astype(np.float32)
             file[f"complementary/{sample}"] = one.complementary
-        for branch, values in networks.activations(chosen).items():
-            for sample, own in zip(chosen, values, strict=True):
-                file[f"activations/{branch}/{sample}"] = own.astype(np.float32)
+        for branch, values in networks.activations(chosen[:1]).items():
+            file[f"activations/{branch}/{chosen[0]}"] = values[0].astype(np.float32)
 
 
 def summary(
@@ -93,7 +90,7 @@ def analyze_models(
     for place, model in enumerate(params.models):
         paths = given.attributions[place * len(methods) : (place + 1) * len(methods)]
         maps = {name: maps_of(dataset, read(path, showcase=True)) for name, path in zip(methods, paths, strict=True)}
-        predicted = probabilities(given.predictions[place], samples, dataset.targets[0])
+        predicted = predicted_of(given.predictions[place], samples, dataset.targets[0])
         tables.add(model, maps, signed, predicted, params.primary)
         facts = (params.attribution, params.own_methods, params.seed, params.device)
         networks = Networks.load(dataset, split, given.ensembles[place], *facts)
@@ -117,7 +114,7 @@ def probe_shown(
     """Ask the shown model's networks about pairs of windows; adds their table and writes maps, `falls` among them."""
     settings, labels = params.analysis, tables.pairs.labels
     place = params.models.index(params.shown)
-    outcome = outcomes(labels, probabilities(given.predictions[place], samples, networks.target))
+    outcome = outcomes(labels, predicted_of(given.predictions[place], samples, networks.target))
     chosen = [samples[row] for row in in_turn(outcome, settings["n_samples"])]
     positives = [name for name, label in zip(samples, labels, strict=True) if label == 1]
     asked = list(dict.fromkeys([*chosen, *positives[: settings["interaction_samples"]]]))

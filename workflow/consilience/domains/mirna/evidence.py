@@ -55,8 +55,7 @@ def driver_rows(dataset: Dataset, drivers: pd.DataFrame, attributions: Sequence[
     over the explained pairs, with its sign, and `mean_of_holders` over those of the `samples` that hold it, the
     `holders`. `signs_agree` says whether both have one sign: else what the k-mer says depends on what else is there.
     """
-    place = {name: row for row, name in enumerate(dataset.samples["id"].astype(str))}
-    counts = holders(dataset, np.array([place[name] for name in attributions[0].samples]))
+    counts = holders(dataset, dataset.rows_of(attributions[0].samples))
     mean = np.mean([one.all[MEAN][one.real, 0].mean(axis=0) for one in attributions], axis=0)
     features = dataset.features.set_index("name")
     column = {name: number for number, name in enumerate(dataset.features["name"])}

@@ -15,7 +15,6 @@ import numpy as np
 
 from consilience.domains.mirna.sequences import encode
 
-SMALLEST_K, LARGEST_K = 3, 6
 AT_ONCE = 512  # sequences
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])  # (column, row) of A, C, G, T
 

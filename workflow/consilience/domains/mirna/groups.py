@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,12 @@ def outcomes(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     positive = predicted > 0.5
     places = np.where(labels == 1, np.where(positive, 0, 3), np.where(positive, 1, 2))
     return np.array(OUTCOMES, dtype=object)[places]
+
+
+def probabilities(predictions: pd.DataFrame, samples: Sequence[str], target: str) -> np.ndarray:
+    """Return the predicted probability of a pair of each sample; `predictions` is predictions.tsv."""
+    own = predictions[predictions["target"] == target].set_index("sample")["predicted"]
+    return own.loc[list(samples)].to_numpy(np.float64)
 
 
 def in_turn(outcome: np.ndarray, count: int) -> np.ndarray:

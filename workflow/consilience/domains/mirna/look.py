@@ -33,7 +33,7 @@ def look(networks: Networks, sample: str) -> tuple[pd.DataFrame, dict[str, Any]]
     The mutagenesis of a nucleotide is its own mean fall; other methods' k-mers are divided over their nucleotides.
     Means over members.
     """
-    (row,) = networks.rows([sample])
+    (row,) = networks.reader.dataset.rows_of([sample])
     batch = networks.reader.read(np.array([row]))
     pair, label = networks.reader.dataset.samples.iloc[row], int(networks.reader.dataset.labels[row])
     log_odds = networks.reader.function.values(batch.inputs, batch.auxiliary)

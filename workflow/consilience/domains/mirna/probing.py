@@ -19,7 +19,6 @@ from consilience.domains.mirna import explain
 from consilience.domains.mirna.model import build
 from consilience.domains.mirna.mutagenesis import Interactions, interactions, position_effects
 from consilience.domains.mirna.prepare import BRANCHES
-from consilience.errors import ConsilienceError, nearest
 from consilience.training.ensemble import Ensemble
 from consilience.training.train import choose_device
 
@@ -58,21 +57,10 @@ class Networks:
         )  # fmt: skip
         return cls(reader, dataset.targets[0], chosen)
 
-    def rows(self, samples: Sequence[str]) -> np.ndarray:
-        """Return where samples stand in the dataset; refuses one that is not there."""
-        place = {name: row for row, name in enumerate(self.reader.dataset.samples["id"].astype(str))}
-        for name in samples:
-            if name not in place:
-                raise ConsilienceError(
-                    f"no pair {name!r} in {self.reader.dataset.path}, which lacks the rows that audit.tsv tells of"
-                    f"{nearest(name, place)}"
-                )
-        return np.array([place[name] for name in samples], dtype=int)
-
     def falls(self, samples: Sequence[str]) -> dict[str, np.ndarray]:
         """Return by branch the mean fall under the substitutions of every nucleotide, (samples, longest)."""
         parts: dict[str, list[np.ndarray]] = {branch: [] for branch in BRANCHES}
-        rows = self.rows(samples)
+        rows = self.reader.dataset.rows_of(samples)
         for part in self.reader.batches(rows):
             effects = position_effects(self.reader.read(part), self.reader.settings["internal_batch"])
             for branch, values in zip(BRANCHES, effects, strict=True):
@@ -82,7 +70,7 @@ class Networks:
     def interactions(self, samples: Sequence[str], width: int, draws: int) -> dict[str, Interactions]:
         """Return the interactions of every sample by its id."""
         found: list[Interactions] = []
-        for part in self.reader.batches(self.rows(samples)):
+        for part in self.reader.batches(self.reader.dataset.rows_of(samples)):
             batch = self.reader.read(part)
             found += interactions(batch, width, draws, self.reader.settings["internal_batch"])
         return dict(zip(samples, found, strict=True))
@@ -90,7 +78,7 @@ class Networks:
     @torch.no_grad()
     def activations(self, samples: Sequence[str]) -> dict[str, np.ndarray]:
         """Return by branch what the first convolution of the first member gives, (samples, channels, side, side)."""
-        batch = self.reader.read(self.rows(samples))
+        batch = self.reader.read(self.reader.dataset.rows_of(samples))
         network = self.reader.function.member_module(0)
         return {
             branch: getattr(network, branch).first(images.unsqueeze(1)).cpu().numpy()

@@ -11,7 +11,7 @@ import pandas as pd
 from consilience.attribution.store import MEAN, Attributions, read
 from consilience.dataset import Dataset
 from consilience.domains.mirna.fcgr import pixels
-from consilience.domains.mirna.groups import outcomes
+from consilience.domains.mirna.groups import outcomes, probabilities
 from consilience.domains.mirna.positions import per_nucleotide, per_window
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.sequences import encode
@@ -70,11 +70,9 @@ def read_shown(
         found = read(path, showcase=True)
         maps[method] = {branch: _own(found, branch, signed[method]) for branch in BRANCHES}
         means[method] = _means(dataset, found, signed[method])
-    place = {name: row for row, name in enumerate(dataset.samples["id"].astype(str))}
-    rows = np.array([place[name] for name in found.showcase["samples"]], dtype=int)
+    rows = dataset.rows_of(found.showcase["samples"])
     table = dataset.samples.iloc[rows].reset_index(drop=True)
-    own = predictions[predictions["target"] == dataset.targets[0]].set_index("sample")["predicted"]
-    predicted = own.loc[list(table["id"])].to_numpy(float)
+    predicted = probabilities(predictions, list(table["id"]), dataset.targets[0])
     labels = np.asarray(dataset.labels)[rows]
     table = table.assign(label=labels, predicted=predicted, outcome=outcomes(labels, predicted))
     frequencies = {branch: dataset.inputs(branch, rows) for branch in BRANCHES}

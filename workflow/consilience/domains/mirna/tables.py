@@ -93,8 +93,7 @@ class Pairs:
     @classmethod
     def of(cls, dataset: Dataset, samples: Sequence[str], k: int) -> Pairs:
         """Look the samples up."""
-        place = {name: row for row, name in enumerate(dataset.samples["id"].astype(str))}
-        rows = np.array([place[name] for name in samples], dtype=int)
+        rows = dataset.rows_of(samples)
         table = dataset.samples.iloc[rows].reset_index(drop=True)
         codes = {branch: encode(list(table[branch])) for branch in BRANCHES}
         windows = {branch: pixels(own, k) for branch, own in codes.items()}
