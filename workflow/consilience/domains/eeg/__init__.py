@@ -1,0 +1,1 @@
+"""Electroencephalography: recordings of a scalp montage and their spectrograms to patterns that raters voted for."""
