@@ -1,8 +1,8 @@
 """Attention between windows in numbers: statistics, strongest pairs, heads, and whether both directions agree.
 
 Attention says where values are read from, not what the prediction rests on (Jain & Wallace 2019; Serrano & Smith 2019).
-A softmax over one key is 1 whatever the network learned, so that attention over a single token is uninformative, and
-has no numbers. Weights are torch tensors or NumPy arrays.
+Attention over a single token is uninformative, and has no numbers. Names and keys are those of the earlier
+documentation; where a formula differs from what it told, the docstring says so.
 """
 
 from __future__ import annotations
@@ -12,37 +12,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import entr
 
+from consilience.domains.eeg.attention_weights import (
+    AttentionWeights,
+    checked,
+    checked_maps,
+    checked_pair,
+)
 from consilience.errors import ConsilienceError
 
-# Whose windows are the queries of a direction, and whose the keys.
-MODALITIES = {"eeg_to_spec": ("eeg", "spectrogram"), "spec_to_eeg": ("spectrogram", "eeg")}
-SUM_TOLERANCE = 1e-3  # what half precision leaves of a sum that is 1
 SPARSE = 0.1  # of the uniform weight
-CONSTANT = 1e-5  # relative to the largest weight; a map that varies less holds rounding
-OF_HEADS = 3  # pairs that are told of every head
+CONSTANT = 1e-5  # relative to the largest weight: a map that varies less holds rounding
+PAIRS_OF_HEAD = 3
 
 Pairs = list[tuple[int, int, float]]
-
-
-class AttentionMaps(dict[str, Any]):
-    """The weights (samples, heads, queries, keys) by direction, with what is absent beside them.
-
-    `absent` holds bool (samples, windows) by modality, `eeg` and `spectrogram`, true where a window is absent; modalities
-    it lacks are all there.
-    """
-
-    def __init__(self, weights: Mapping[str, Any], absent: Mapping[str, Any] | None = None) -> None:
-        super().__init__(weights)
-        self.absent = dict(absent or {})
 
 
 @dataclass(frozen=True)
 class AttentionStatistics:
     """What `AttentionAnalyzer.analyze_attention_weights` finds; every number is None where attention is uninformative.
 
-    `std` is that of the population; `entropy` is 0 (one key) to 1 (uniform), `sparsity` percent.
+    `std` is that of the population; `entropy` lies between 0 (one key) and 1 (uniform); `sparsity` is in percent.
     """
 
     mean: float | None = None
@@ -63,135 +53,150 @@ class AttentionStatistics:
 
 
 @dataclass(frozen=True)
-class AttentionWeights:
-    """Checked weights, float64 (samples, heads, queries, keys), and which `queries` and `keys` are there.
+class AttentionAnalyzer:
+    """Numbers of weights (samples, heads, queries, keys) of `num_heads` heads, torch or NumPy.
 
-    Both are bool (samples, windows). A sample with one key is uninformative, and counts in nothing.
+    `absent` and `absent_queries` are bool (samples, keys) and (samples, queries), true where a window is absent, which
+    does not count. Methods raise ConsilienceError for weights that are none (see `attention_weights.checked`).
     """
 
-    values: np.ndarray
-    queries: np.ndarray
-    keys: np.ndarray
+    num_heads: int = 8
 
-    @property
-    def informative(self) -> np.ndarray:
-        """Which samples have several keys, bool (samples,)."""
-        return self.keys.sum(axis=1) > 1
+    def analyze_attention_weights(
+        self, weights: Any, name: str = "attention", absent: Any = None, absent_queries: Any = None
+    ) -> AttentionStatistics:
+        """Return the statistics of all weights that count; `name` is how errors call them.
 
-    @property
-    def counted(self) -> np.ndarray:
-        """Which weights count, bool (samples, queries, keys)."""
-        return self.informative[:, None, None] & self.queries[:, :, None] & self.keys[:, None, :]
-
-    @property
-    def uniform(self) -> np.ndarray:
-        """The weight of every key if all were alike, 1 / K, (samples,)."""
-        return 1 / self.keys.sum(axis=1)
-
-    def sample(self, place: int) -> AttentionWeights:
-        """Return one sample."""
-        rows = slice(place, place + 1)
-        return AttentionWeights(self.values[rows], self.queries[rows], self.keys[rows])
-
-    def head(self, head: int) -> AttentionWeights:
-        """Return one head."""
-        return AttentionWeights(self.values[:, head : head + 1], self.queries, self.keys)
-
-    def entropies(self) -> np.ndarray:
-        """Return the entropy of every query over ln K, (samples, heads, queries); NaN where it does not count."""
-        counts = self.informative[:, None] & self.queries
-        most = np.log(np.maximum(self.keys.sum(axis=1), 2))[:, None, None]
-        return np.where(counts[:, None, :], np.clip(entr(self.values).sum(axis=-1) / most, 0, 1), np.nan)
-
-    def mean_map(self) -> np.ndarray:
-        """Return the mean over heads, and over the samples it counts in, (queries, keys); NaN where it is in none."""
-        counts = self.counted.sum(axis=0)
-        total = (self.values.mean(axis=1) * self.counted).sum(axis=0)
-        return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
-
-
-def checked(
-    weights: Any, num_heads: int, name: str = "attention", absent: Any = None, absent_queries: Any = None
-) -> AttentionWeights:
-    """Check weights (samples, heads, queries, keys); `absent` is bool (samples, keys), `absent_queries` (samples, queries).
-
-    Raises ConsilienceError for another shape or number of heads, for weights that are negative or not finite, rows that
-    do not sum to 1, keys that have a weight although absent, and a sample of which everything is absent.
-    """
-    if isinstance(weights, AttentionWeights):
-        return weights
-    values = as_array(weights)
-    if values.ndim != 4 or 0 in values.shape:
-        raise ConsilienceError(
-            f"{name}: weights of shape {values.shape}; expected (samples, heads, queries, keys), none of them 0"
+        `mean` is 1 / K whatever the network learned. `entropy` is the mean over queries of H(w) / ln K, with K the keys
+        that are present (attention entropy: Clark et al. 2019, section 3.3; over ln K: Pielou 1966), where the earlier
+        one was of all weights of a batch at once. `sparsity` is the share of weights below a tenth of the uniform
+        weight 1 / K; the earlier limit, 0.1 whatever K, calls a uniform attention over 119 windows sparse.
+        """
+        own = checked(weights, self.num_heads, name, absent, absent_queries)
+        if not own.informative.any():
+            return AttentionStatistics()
+        counted = np.broadcast_to(own.counted[:, None], own.values.shape)
+        values = own.values[counted]
+        few = (own.values < SPARSE * own.uniform[:, None, None, None])[counted]
+        return AttentionStatistics(
+            mean=float(values.mean()),
+            std=float(values.std()),
+            max=float(values.max()),
+            min=float(values.min()),
+            entropy=_mean(own.entropies()),
+            sparsity=float(100 * few.mean()),
+            informative=True,
         )
-    if values.shape[1] != num_heads:
-        raise ConsilienceError(f"{name}: weights of {values.shape[1]} heads, but num_heads is {num_heads}")
-    values = values.astype(np.float64)
-    sums = values.sum(axis=-1)
-    _refuse(name, ~np.isfinite(values), values, "expected a finite weight")
-    _refuse(name, values < 0, values, "expected no negative weight")
-    _refuse(
-        name, np.abs(sums - 1) > SUM_TOLERANCE, sums, "the sum over keys; expected 1 (dropout changes it: use eval mode)"
-    )
-    keys = _present(name, absent, values.shape[0], values.shape[3], "keys")
-    queries = _present(name, absent_queries, values.shape[0], values.shape[2], "queries")
-    outside = ~keys[:, None, None, :] & (values > SUM_TOLERANCE)
-    _refuse(name, outside, values, "expected 0, since the key is absent")
-    return AttentionWeights(values, queries, keys)
+
+    def get_top_attention_pairs(
+        self, weights: Any, top_k: int = 5, absent: Any = None, absent_queries: Any = None
+    ) -> Pairs:
+        """Return the `top_k` pairs (query, key, weight) of the largest mean weight over samples and heads, in order.
+
+        There are none where attention is uninformative.
+        """
+        if top_k < 1:
+            raise ConsilienceError(f"top_k: {top_k}; expected at least 1")
+        mean = checked(weights, self.num_heads, "attention", absent, absent_queries).mean_map()
+        known = int(np.isfinite(mean).sum())
+        order = np.argsort(-mean, axis=None, kind="stable")[: min(top_k, known)]
+        places = zip(*np.unravel_index(order, mean.shape), strict=True)
+        return [(int(query), int(key), float(mean[query, key])) for query, key in places]
+
+    def compute_attention_entropy(
+        self, weights: Any, per_head: bool = False, absent: Any = None, absent_queries: Any = None
+    ) -> float | dict[int, float | None] | None:
+        """Return the mean over queries of H(w) / ln K, 0 to 1, or that of every head by its number.
+
+        None where attention is uninformative. The earlier one per head was that of the mean attention, in nats.
+        """
+        own = checked(weights, self.num_heads, "attention", absent, absent_queries)
+        if per_head:
+            return {head: _mean(own.head(head).entropies()) for head in range(self.num_heads)}
+        return _mean(own.entropies())
+
+    def compare_modality_agreement(
+        self,
+        eeg_to_spec_weights: Any,
+        spec_to_eeg_weights: Any,
+        eeg_absent: Any = None,
+        spectrogram_absent: Any = None,
+    ) -> float | None:
+        """Return the mean over samples of how far both directions agree; None where it is defined for none of them.
+
+        That of a sample is Pearson's correlation, over all pairs of an EEG and a spectrogram window, of the mean over
+        heads of eeg_to_spec (samples, heads, EEG, spectrogram) with that of spec_to_eeg *transposed*, so that like
+        pairs are compared (the earlier one compared unlike ones, of means over the batch). It is not defined where
+        either direction has one key, or is constant.
+        """
+        absent = {"eeg": eeg_absent, "spectrogram": spectrogram_absent}
+        both = {"eeg_to_spec": eeg_to_spec_weights, "spec_to_eeg": spec_to_eeg_weights}
+        return _mean(agreements(*checked_maps(both, self.num_heads, absent).values()))
 
 
-def as_array(values: Any) -> np.ndarray:
-    """Return a torch tensor, wherever it lies, or anything array-like as an array."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        # NumPy has no bfloat16.
-        values = values.double() if values.is_floating_point() else values
-    return np.asarray(values)
+def agreements(eeg_to_spec: AttentionWeights, spec_to_eeg: AttentionWeights) -> np.ndarray:
+    """Return for every sample what `compare_modality_agreement` means over, (samples,); NaN where it is not defined."""
+    checked_pair(eeg_to_spec, spec_to_eeg)
+    found = np.full(len(eeg_to_spec.values), np.nan)
+    for sample in np.flatnonzero(eeg_to_spec.informative & spec_to_eeg.informative):
+        present = np.ix_(eeg_to_spec.queries[sample], eeg_to_spec.keys[sample])
+        forward, backward = eeg_to_spec.values[sample].mean(axis=0), spec_to_eeg.values[sample].mean(axis=0).T
+        pairs = np.stack([forward[present].ravel(), backward[present].ravel()])
+        if (np.ptp(pairs, axis=1) > CONSTANT * pairs.max(axis=1)).all():
+            found[sample] = np.clip(np.corrcoef(pairs)[0, 1], -1, 1)
+    return found
 
 
-def _refuse(name: str, bad: np.ndarray, values: np.ndarray, problem: str) -> None:
-    if bad.any():
-        place = tuple(int(index) for index in np.argwhere(bad)[0])
-        where = ", ".join(f"{axis} {index}" for axis, index in zip(("sample", "head", "query", "key"), place))  # noqa: B905 (sums have no key)
-        raise ConsilienceError(f"{name}: {where}: {values[place]:g}; {problem}")
+def extract_attention_statistics(
+    attention_dict: Mapping[str, Any], num_heads: int = 8, absent: Mapping[str, Any] | None = None
+) -> dict[str, AttentionStatistics]:
+    """Return the statistics of both directions.
 
-
-def _present(name: str, absent: Any, samples: int, windows: int, what: str) -> np.ndarray:
-    if absent is None:
-        return np.ones((samples, windows), bool)
-    mask = as_array(absent)
-    if mask.shape != (samples, windows) or mask.dtype != bool:
-        raise ConsilienceError(
-            f"{name}: absent {what} are {mask.dtype} {mask.shape}; expected bool (samples, {what}), {(samples, windows)}"
-        )
-    if mask.all(axis=1).any():
-        raise ConsilienceError(f"{name}: sample {int(mask.all(axis=1).argmax())}: all {what} are absent")
-    return ~mask
-
-
-def checked_maps(
-    attention_dict: Mapping[str, Any], num_heads: int, absent: Mapping[str, Any] | None = None
-) -> dict[str, AttentionWeights]:
-    """Check both directions; what is absent, by modality, is that of `AttentionMaps` where it is not given.
-
-    Raises ConsilienceError as `checked` does, for a direction that is missing, and for two that do not fit together.
+    `absent` holds bool (samples, windows) by modality, `eeg` and `spectrogram`; `AttentionMaps` bring their own.
     """
-    missing = [direction for direction in MODALITIES if direction not in attention_dict]
-    if missing:
-        raise ConsilienceError(f"attention_dict: no {missing[0]}; it has {', '.join(attention_dict) or 'nothing'}")
-    known = getattr(attention_dict, "absent", {}) if absent is None else absent
-    maps = {
-        direction: checked(attention_dict[direction], num_heads, direction, known.get(keys), known.get(queries))
-        for direction, (queries, keys) in MODALITIES.items()
+    analyzer = AttentionAnalyzer(num_heads)
+    maps = checked_maps(attention_dict, num_heads, absent)
+    return {direction: analyzer.analyze_attention_weights(own) for direction, own in maps.items()}
+
+
+def compute_modality_alignment(
+    attention_dict: Mapping[str, Any], num_heads: int = 8, absent: Mapping[str, Any] | None = None
+) -> dict[str, float | None]:
+    """Return how far both directions agree, the entropy of either, and how far these lie apart.
+
+    The keys are modality_agreement, eeg_to_spec_entropy, spec_to_eeg_entropy and entropy_difference.
+    """
+    maps = checked_maps(attention_dict, num_heads, absent)
+    entropies = {f"{direction}_entropy": _mean(own.entropies()) for direction, own in maps.items()}
+    first, second = entropies.values()
+    difference = None if first is None or second is None else abs(first - second)
+    return {"modality_agreement": _mean(agreements(*maps.values()))} | entropies | {"entropy_difference": difference}
+
+
+def head_wise_attention_analysis(
+    attention_dict: Mapping[str, Any], num_heads: int = 8, absent: Mapping[str, Any] | None = None
+) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return by direction and head: `statistics`, the three `top_pairs`, and a `specialization_score`.
+
+    The score is 1 - entropy: 0 where the head attends to all keys alike, 1 where every query attends to one key (the
+    earlier one was the entropy itself, lower for a specialized head); None if uninformative.
+    """
+    maps, one = checked_maps(attention_dict, num_heads, absent), AttentionAnalyzer(1)
+    return {
+        direction: {head: _of_head(own.head(head), one) for head in range(num_heads)} for direction, own in maps.items()
     }
-    _check_pair(*maps.values())
-    return maps
 
 
-def _check_pair(first: AttentionWeights, second: AttentionWeights) -> None:
-    if first.values.shape != second.values.swapaxes(2, 3).shape:
-        raise ConsilienceError(
-            f"eeg_to_spec is {first.values.shape} and spec_to_eeg {second.values.shape}; expected queries and keys of "
-            "one to be keys and queries of the other, and the same samples and heads"
-        )
+def _of_head(own: AttentionWeights, analyzer: AttentionAnalyzer) -> dict[str, Any]:
+    statistics = analyzer.analyze_attention_weights(own)
+    return {
+        "statistics": statistics,
+        "top_pairs": analyzer.get_top_attention_pairs(own, PAIRS_OF_HEAD),
+        "specialization_score": None if statistics.entropy is None else 1 - statistics.entropy,
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Return the mean of what is no NaN; None where there is nothing."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else None
