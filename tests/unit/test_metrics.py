@@ -155,7 +155,7 @@ def test_votes_weigh_the_divergence_and_take_the_majority_for_the_rest():
     divergence = scipy.stats.entropy(fractions, probabilities, axis=1)
     assert result["kl_divergence"]["value"] == pytest.approx(np.average(divergence, weights=weight), rel=1e-12)
     expected = class_peer(fractions.argmax(axis=1), probabilities)
-    assert set(result) == {"kl_divergence", "accuracy", "f1_macro", "roc_auc"}
+    assert set(result) == {"kl_divergence", "accuracy", "f1_macro", "roc_auc", "expected_calibration_error"}
     for name in ("accuracy", "f1_macro", "roc_auc"):
         assert result[name]["value"] == pytest.approx(expected[name], rel=1e-12)
         assert result[name]["low"] < result[name]["value"] < result[name]["high"]

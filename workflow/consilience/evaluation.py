@@ -14,7 +14,7 @@ from consilience.files import read_table
 from consilience.metrics import document, evaluate, trivial_metrics
 
 HEADLINE = {"regression": "r2", "classification": "roc_auc", "votes": "kl_divergence"}
-LESS_IS_BETTER = ("kl_divergence", "log_loss", "mean_squared_error")
+LESS_IS_BETTER = ("kl_divergence", "log_loss", "mean_squared_error", "expected_calibration_error")
 
 
 def evaluate_test_role(

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, stdtrit
 
+from consilience.calibration import confidence_gaps, expected_calibration_error, recentred
 from consilience.errors import ConsilienceError
 from consilience.ranking import class_rankings, spearman
 from consilience.trivial import trivial_predictions
 
+CALIBRATION = "expected_calibration_error"
 METRICS = {
     "regression": ("r2", "pearson", "spearman", "mean_squared_error"),
     "classification": (
@@ -30,7 +32,7 @@ METRICS = {
         "matthews_corrcoef",
         "log_loss",
     ),
-    "votes": ("kl_divergence", "accuracy", "f1_macro", "roc_auc"),
+    "votes": ("kl_divergence", "accuracy", "f1_macro", "roc_auc", CALIBRATION),
 }
 # What a classification of two classes has besides: scores of the second, and `specificity`, the recall of the first.
 TWO_CLASSES = ("f1", "precision", "recall", "specificity")
@@ -78,7 +80,9 @@ def evaluate(
     `kl_divergence` take the class with most votes as the target. `weight` (samples,) enters `kl_divergence` alone,
     the mean over samples of Σ t log(t/p); every other metric counts each sample once. With more than two classes,
     `roc_auc` is the macro mean of one against the rest, as is `average_precision`; with two, of the second class. A
-    classification of two classes has those of `TWO_CLASSES` too.
+    classification of two classes has those of `TWO_CLASSES` too. `expected_calibration_error` is over ten bins of the
+    highest probability, with the class of most votes as the truth: predicted votes of raters who disagree, 3 to 2 say,
+    have an error even where they are exact. Its resamples are moved (`recentred`).
 
     A metric that is not defined is None: a correlation of constants, `r2` of a constant target, a ranking without both
     classes, `matthews_corrcoef` without two classes on both sides, `precision` where none is called positive, `recall`
@@ -105,6 +109,8 @@ def evaluate(
         for counts in draws(len(names), len(target), bootstrap, seed):
             for name, values in metrics(_Resamples(counts, sizes)).items():
                 drawn[name].append(values)
+    if drawn.get(CALIBRATION):
+        drawn[CALIBRATION] = [recentred(point[CALIBRATION][0], drawn[CALIBRATION])]
     return {name: interval(values[0], drawn[name], len(names)) for name, values in point.items()}
 
 
@@ -212,15 +218,17 @@ def _votes(fractions: np.ndarray, probabilities: np.ndarray, weight: np.ndarray)
     clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1)
     logarithms = np.log(np.where(fractions > 0, fractions, 1) / clipped)
     divergence = (fractions * logarithms).sum(axis=1)
+    columns = [weight * divergence, weight, np.ones_like(weight), confidence_gaps(labels, probabilities)]
 
     def metrics(resamples: _Resamples) -> Values:
-        weighted, total = resamples.sums(np.column_stack([weight * divergence, weight]))
+        weighted, total, count, *gaps = resamples.sums(np.column_stack(columns))
         confusion = _confusion(labels, probabilities, resamples)
         return {
             "kl_divergence": weighted / total,
             "accuracy": confusion["accuracy"],
             "f1_macro": confusion["f1_macro"],
             "roc_auc": class_rankings(labels, probabilities, resamples.weights)[0],
+            CALIBRATION: expected_calibration_error(np.array(gaps), count),
         }
 
     return metrics

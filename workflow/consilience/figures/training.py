@@ -34,6 +34,7 @@ CLASSES = {
     "f1_macro": "macro F1",
     "matthews_corrcoef": "Matthews",
     "roc_auc": "ROC AUC",
+    "expected_calibration_error": "calibration error",
 }
 CONFUSION_COLORS = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#9CC9E3", BLUE, "#00304D"])
 INTERVALS = "Brackets: 95 % interval, resampling groups."
