@@ -19,40 +19,12 @@ from consilience.domains.eeg.attention import (
     extract_attention_statistics,
     head_wise_attention_analysis,
 )
-from consilience.domains.eeg.attention_weights import MODALITIES, AttentionMaps, checked
+from consilience.domains.eeg.attention_weights import MODALITIES, checked
 from consilience.domains.eeg.fusion import DIRECTIONS, CrossModalFusion
 from consilience.errors import ConsilienceError
+from tests.unit.eeg_attention_examples import drawn, masked_maps, slow_agreement
 
 NUMBERS = ("mean", "std", "max", "min", "entropy", "sparsity")
-
-
-def softmax(scores):
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
-
-
-def drawn(samples=3, heads=2, queries=4, keys=5, seed=0, absent=None, scale=2.0):
-    """Weights (samples, heads, queries, keys), 0 on keys that are absent (samples, keys)."""
-    scores = scale * np.random.default_rng(seed).normal(size=(samples, heads, queries, keys))
-    if absent is not None:
-        scores = np.where(absent[:, None, None, :], -np.inf, scores)
-    return softmax(scores)
-
-
-def masked_maps(samples=4, heads=2, windows=(4, 6), seed=3):
-    """Both directions with windows absent at random, two of each modality there at least."""
-    random = np.random.default_rng(seed)
-    absent = {}
-    for name, count in zip(("eeg", "spectrogram"), windows, strict=True):
-        absent[name] = random.random((samples, count)) < 0.4
-        absent[name][:, :2] = False
-    return AttentionMaps(
-        {
-            "eeg_to_spec": drawn(samples, heads, *windows, seed=seed, absent=absent["spectrogram"]),
-            "spec_to_eeg": drawn(samples, heads, *windows[::-1], seed=seed + 1, absent=absent["eeg"]),
-        },
-        absent,
-    )
 
 
 def rows_of(weights, absent=None, absent_queries=None):
@@ -74,19 +46,6 @@ def slow_statistics(weights, absent=None, absent_queries=None):
         "entropy": np.mean([entropy(row, base=len(row)) for row in rows]),
         "sparsity": 100 * np.mean(np.concatenate([row < 0.1 / len(row) for row in rows])),
     }
-
-
-def slow_agreement(forward, backward, eeg_absent, spectrogram_absent):
-    """Pearson's correlation over pairs of windows that are both there, pair by pair, a sample each."""
-    found = []
-    for sample in range(len(forward)):
-        pairs = [
-            (forward[sample, :, own, other].mean(), backward[sample, :, other, own].mean())
-            for own in np.flatnonzero(~eeg_absent[sample])
-            for other in np.flatnonzero(~spectrogram_absent[sample])
-        ]
-        found.append(np.corrcoef(np.array(pairs).T)[0, 1])
-    return found
 
 
 # Statistics
