@@ -1,0 +1,515 @@
+"""The dataset holds the windows of every labelled segment; what cannot be used is refused or counted, in one line each."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from consilience.configuration import load_study
+from consilience.dataset import Dataset
+from consilience.dataset_writer import DatasetWriter
+from consilience.domains.eeg import prepare as module
+from consilience.domains.eeg.montage import BANDS, CHANNELS, REGIONS, SPECTROGRAM_BANDS
+from consilience.domains.eeg.prepare import prepare
+from consilience.domains.eeg.recordings import Recording
+from consilience.domains.eeg.signals import eeg_windows
+from consilience.domains.eeg.simulate import simulate
+from consilience.errors import ConsilienceError
+from consilience.files import sha256
+from consilience.splits import assign
+from tests.unit.eeg_examples import (
+    CLASSES,
+    EEG_WINDOWS,
+    SPECTROGRAM_WINDOWS,
+    eeg_table,
+    labels_table,
+    settings_of,
+    spectrogram_by_hand,
+    spectrogram_table,
+    write_folder,
+    write_labels,
+    write_parquet,
+)
+
+VOTES = [f"{name}_vote" for name in CLASSES]
+BRANCHES = ("eeg", "spectrogram")
+
+
+def made(folder, output, source=None, memory=2**24, **keys):
+    """Prepare; return inputs and masks by branch, target, samples, the file's attributes and the audit."""
+    audit = prepare([folder], settings_of(source, **keys), output, 0, memory)
+    with Dataset.open(output) as data:
+        inputs = {name: (data.inputs(name), data.mask(name)) for name in BRANCHES}
+        return inputs, data.target, data.samples, dict(data.file.attrs), audit, data.auxiliary()
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """A folder of three recordings, its labels, and its dataset."""
+    folder, labels = write_folder(tmp_path_factory.mktemp("eeg") / "raw")
+    return folder, labels, made(folder, folder.parent / "dataset.h5")
+
+
+def window_reference(folder, row, **keys):
+    """The windows of a row of train.csv, from the whole recordings."""
+    table = pd.read_parquet(folder / "train_eegs" / f"{row['eeg_id']}.parquet")
+    start = round(row["eeg_label_offset_seconds"] * 200)
+    values = table[list(CHANNELS)].to_numpy().T[:, start : start + 2400]
+    return eeg_windows(values, 800, 400, EEG_WINDOWS, keys.get("line", 60), 0.1, 5, keys.get("threshold"))
+
+
+def test_a_dataset_is_what_the_recordings_hold(example):
+    folder, labels, (inputs, target, samples, *_) = example
+    assert len(labels) == len(samples) == len(target) == 9
+    for place, row in labels.iterrows():
+        found = window_reference(folder, row)
+        np.testing.assert_allclose(inputs["eeg"][0][place], found.power, atol=1e-5)
+        np.testing.assert_array_equal(inputs["eeg"][1][place], found.absent)
+        table = pd.read_parquet(folder / "train_spectrograms" / f"{row['spectrogram_id']}.parquet")
+        expected = spectrogram_by_hand(table, row["spectrogram_label_offset_seconds"], SPECTROGRAM_WINDOWS)
+        np.testing.assert_allclose(inputs["spectrogram"][0][place], expected, atol=1e-5)
+        assert samples["trivial_amplitude"][place] == pytest.approx(found.amplitude)
+    assert inputs["eeg"][0].shape == (9, 5, 19, 5)
+    assert inputs["spectrogram"][0].shape == (9, 9, 4, 4)
+    # Every recording and segment is another one.
+    assert len(np.unique(inputs["eeg"][0].reshape(9, -1), axis=0)) == 9
+
+
+def test_samples_and_target_are_those_of_the_labels(example):
+    folder, labels, (_, target, samples, facts, _, auxiliary) = example
+    assert list(samples) == [
+        *("id", "patient_id", "eeg_id", "spectrogram_id", "eeg_label_offset_seconds"),
+        *("spectrogram_label_offset_seconds", "expert_consensus", "weight", "entropy", "trivial_amplitude"),
+    ]
+    for ours, theirs in (("id", "label_id"), *((name, name) for name in list(samples)[1:4])):
+        assert samples[ours].tolist() == labels[theirs].astype(str).tolist()
+    for name in ("eeg_label_offset_seconds", "spectrogram_label_offset_seconds", "expert_consensus"):
+        assert samples[name].tolist() == labels[name].tolist()
+    votes = labels[VOTES].to_numpy()
+    assert samples["weight"].tolist() == votes.sum(axis=1).tolist()
+    np.testing.assert_allclose(target, votes / votes.sum(axis=1, keepdims=True))
+    for entropy, own in zip(samples["entropy"], target, strict=True):
+        assert entropy == pytest.approx(-sum(p * np.log(p) for p in own if p > 0) / np.log(3))
+    assert (facts["task"], facts["target"], facts["source"]) == ("votes", "pattern", "raw")
+    assert facts["unit"] == "log10 microvolt^2 (EEG), log10 power (spectrogram)"
+    files = [f"train_{kind}/{name}.parquet" for kind, more in (("eegs", 0), ("spectrograms", 900)) for name in (11 + more, 12 + more, 13 + more)]  # fmt: skip
+    digest = "\n".join([sha256(folder / "train.csv"), *(f"{name} {sha256(folder / name)}" for name in files)])
+    assert facts["source_sha256"] == hashlib.sha256(digest.encode()).hexdigest()
+    assert auxiliary == {}
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["dataset.h5", "raw"]
+
+
+def test_features_are_channels_and_regions_by_band(example):
+    folder, *_ = example
+    with Dataset.open(folder.parent / "dataset.h5") as data:
+        assert data.classes == CLASSES
+        features = data.features
+        assert list(features) == ["name", "branch", "node", "band", "low", "high"]
+        assert len(features) == 111
+        for name, nodes, bands, count in (
+            ("eeg", CHANNELS, BANDS, EEG_WINDOWS), ("spectrogram", REGIONS, SPECTROGRAM_BANDS, SPECTROGRAM_WINDOWS),
+        ):  # fmt: skip
+            branch = data.branches[name]
+            assert (branch.shape, branch.scaling, branch.reduce) == ((count, len(nodes), len(bands)), "band", "mean")
+            for place, node in enumerate(nodes):
+                for number, (band, (low, high)) in enumerate(bands.items()):
+                    (unit,) = set(branch.units[:, place, number].tolist())
+                    expected = [f"{node} {band}", name, node, band, low, high]
+                    assert features.loc[unit].tolist() == expected
+        assert {"T3 theta", "LL delta"} < set(features["name"])
+
+
+def test_the_audit_tells_of_rows_and_masks(example):
+    *_, (_, _, _, _, audit, _) = example
+    assert audit["step"].tolist() == [
+        *("source", *["masked channels"] * 5, "masked spectrogram", "power floor", "dataset")
+    ]
+    assert audit["note"].iloc[0] == "3 EEGs of 2 patients"
+    assert audit["samples_after"].tolist() == [9, *[0] * 7, 9]
+    assert (audit["features_after"] == 111).all()
+    assert audit["note"].iloc[1] == "0.00% of all values"
+    assert set(audit["note"].iloc[2:6]) == {"0 of 171 (row, channel)"}
+    assert audit["note"].iloc[6:8].tolist() == ["0 of 81 (row, window)", "0 of 1296 values"]
+
+
+def damaged(folder):
+    """Recordings of which channels are flat, loud, torn and silent for a while; spectrograms with holes."""
+    folder, labels = write_folder(folder)
+    table = eeg_table(seed=11)
+    table["F3"] = np.float32(7)
+    table["O1"] *= 60
+    table.loc[3000:3099, "Pz"] = np.nan  # 15 to 15.5 s: in segments from 4 and 8 s on
+    table.loc[1000:1999, "T4"] = np.float32(-2)  # 5 to 10 s
+    write_parquet(folder / "train_eegs" / "11.parquet", table)
+    spectrogram = spectrogram_table(seed=912)
+    spectrogram.loc[2:4, "LL_0.59"] = np.nan  # 5 to 9 s: the delta band
+    spectrogram.loc[:, [name for name in spectrogram if name[:3] == "RP_" and float(name[3:]) >= 13]] = 0
+    write_parquet(folder / "train_spectrograms" / "912.parquet", spectrogram)
+    return folder, labels
+
+
+def test_what_is_bad_is_masked_and_counted(tmp_path):
+    folder, labels = damaged(tmp_path / "raw")
+    inputs, _, samples, _, audit, _ = made(folder, tmp_path / "dataset.h5")
+    values, mask = inputs["eeg"]
+    for place, row in labels.iterrows():
+        found = window_reference(folder, row)
+        np.testing.assert_array_equal(mask[place], found.absent)
+        np.testing.assert_allclose(values[place], found.power, atol=1e-5)
+        assert samples["trivial_amplitude"][place] == pytest.approx(found.amplitude)
+    f3, o1, pz, t4 = (CHANNELS.index(name) for name in ("F3", "O1", "Pz", "T4"))
+    assert mask[:3, :, [f3, o1]].all()
+    assert mask[:3, :, pz].all(axis=2).tolist() == [
+        [False] * 5,
+        [False] * 4 + [True],
+        [False, False, True, True, False],
+    ]
+    assert np.flatnonzero(mask[0, :, t4].all(axis=1)).tolist() == [2, 3]  # 4 to 8 and 6 to 10 s, flat from 5 to 10 s
+    assert not mask[3:].any()
+    assert (values[mask] == 0).all()
+    notes = audit["note"].tolist()
+    assert notes[1] == f"{mask.mean():.2%} of all values"
+    assert audit["samples_after"].tolist()[1:6] == [3, 3, 3, 2, 2]
+    assert notes[2:6] == [f"{count} of 171 (row, channel)" for count in (3, 3, 2, 2)]
+    assert audit["rule"].iloc[2] == "robust standard deviation in the segment not above 0.1 microvolts"
+    absent = inputs["spectrogram"][1]
+    for place, row in labels.iterrows():
+        table = pd.read_parquet(folder / "train_spectrograms" / f"{row['spectrogram_id']}.parquet")
+        expected = spectrogram_by_hand(table, row["spectrogram_label_offset_seconds"], SPECTROGRAM_WINDOWS)
+        np.testing.assert_array_equal(absent[place], np.isnan(expected))
+        np.testing.assert_allclose(inputs["spectrogram"][0][place], np.nan_to_num(expected), atol=1e-5)
+    empty = absent.any(axis=(2, 3)).sum()
+    assert notes[6:8] == [f"{empty} of 81 (row, window)", "27 of 1296 values"]
+    assert empty > 0
+    assert audit["samples_after"].tolist()[6:8] == [(absent.any(axis=(1, 2, 3))).sum(), 3]
+    assert audit["rule"].iloc[7] == "mean power below 0.0001 counts as that"
+
+
+def test_coherence_is_written_where_it_is_the_graph(tmp_path):
+    folder, labels = damaged(tmp_path / "raw")
+    inputs, *_, auxiliary = made(folder, tmp_path / "dataset.h5", graph="coherence", coherence_threshold=0.2)
+    assert list(auxiliary) == ["coherence"]
+    assert auxiliary["coherence"].shape == (9, EEG_WINDOWS, 19, 19)
+    assert auxiliary["coherence"].dtype == np.float32
+    for place, row in labels.iterrows():
+        expected = window_reference(folder, row, threshold=0.2).coherence
+        assert expected.any()
+        np.testing.assert_allclose(auxiliary["coherence"][place], expected, atol=1e-6)
+    absent = inputs["eeg"][1].all(axis=3)
+    assert not auxiliary["coherence"][absent].any()
+
+
+def test_blocks_change_no_byte(tmp_path, monkeypatch):
+    starts, append = [], DatasetWriter.append
+
+    def spy(writer, branch, block, mask=None):
+        starts.append((branch, len(block)))
+        append(writer, branch, block, mask)
+
+    folder, _ = damaged(tmp_path / "raw")
+    # Two samples a chunk, so that a few samples make several blocks.
+    monkeypatch.setattr("consilience.dataset_writer.CHUNK_BYTES", 2 * 4 * 475)
+    monkeypatch.setattr(module, "CHUNK_BYTES", 2 * 4 * 1805)
+    made(folder, tmp_path / "whole.h5", graph="coherence")
+    monkeypatch.setattr(DatasetWriter, "append", spy)
+    made(folder, tmp_path / "parts.h5", graph="coherence", memory=1)
+    assert starts == [("eeg", rows) for rows in (2, 2, 2, 2, 1)] + [("spectrogram", 6), ("spectrogram", 3)]
+    assert (tmp_path / "whole.h5").read_bytes() == (tmp_path / "parts.h5").read_bytes()
+
+
+def test_row_groups_change_no_value(tmp_path):
+    results = []
+    for size in (None, 4000, 900):
+        folder, _ = write_folder(tmp_path / str(size) / "raw", row_group_size=size)
+        results.append(made(folder, tmp_path / f"{size}.h5")[0])
+    for found in results[1:]:
+        for name in BRANCHES:
+            np.testing.assert_array_equal(found[name][0], results[0][name][0])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_order_of_rows_changes_nothing_but_the_order(example, tmp_path, seed):
+    folder, labels, (inputs, target, samples, *_) = example
+    (tmp_path / "raw").mkdir()
+    for name in ("train_eegs", "train_spectrograms"):
+        (tmp_path / "raw" / name).symlink_to(folder / name)
+    shuffled = labels.sample(frac=1, random_state=seed)
+    write_labels(tmp_path / "raw", shuffled)
+    other, other_target, other_samples, *_ = made(tmp_path / "raw", tmp_path / "dataset.h5")
+    # Those of one EEG stand together, in the order of the table.
+    order = [str(name) for eeg in dict.fromkeys(shuffled["eeg_id"]) for name in shuffled.loc[shuffled["eeg_id"] == eeg, "label_id"]]  # fmt: skip
+    assert other_samples["id"].tolist() == order
+    places = samples.set_index("id").assign(place=range(9))["place"].loc[order].to_numpy()
+    for name in BRANCHES:
+        np.testing.assert_array_equal(other[name][0], inputs[name][0][places])
+        np.testing.assert_array_equal(other[name][1], inputs[name][1][places])
+    np.testing.assert_array_equal(other_target, target[places])
+    for column in samples:
+        assert other_samples[column].tolist() == samples[column].iloc[places].tolist()
+
+
+def test_each_recording_is_opened_once(tmp_path, monkeypatch):
+    opened, original = [], Recording.__init__
+
+    def spy(recording, path):
+        opened.append(path.stem)
+        original(recording, path)
+
+    monkeypatch.setattr(Recording, "__init__", spy)
+    folder, labels = write_folder(tmp_path / "raw")
+    write_labels(folder, labels.sample(frac=1, random_state=0))
+    made(folder, tmp_path / "dataset.h5")
+    assert sorted(opened) == ["11", "12", "13", "911", "912", "913"]
+
+
+def test_missing_values_in_one_channel_change_no_other(example, tmp_path):
+    _, _, (inputs, *_) = example
+    folder, _ = write_folder(tmp_path / "raw")
+    table = eeg_table(seed=12)
+    table.loc[100:700, "C3"] = np.nan
+    write_parquet(folder / "train_eegs" / "12.parquet", table)
+    other = made(folder, tmp_path / "dataset.h5")[0]
+    c3 = CHANNELS.index("C3")
+    np.testing.assert_array_equal(np.delete(other["eeg"][0], c3, axis=2), np.delete(inputs["eeg"][0], c3, axis=2))
+    assert not np.delete(other["eeg"][1], c3, axis=2).any()
+    assert other["eeg"][1][3, :, c3].all(axis=1).tolist() == [True, True, False, False, False]
+
+
+def test_distinct_rows_are_one_of_those_that_repeat(tmp_path):
+    labels = labels_table(eegs=(11,), rows=3).assign(seizure_vote=2, lpd_vote=1, other_vote=0)
+    folder, _ = write_folder(tmp_path / "raw", labels)
+    _, target, samples, _, audit, _ = made(folder, tmp_path / "dataset.h5", {"rows": "distinct"})
+    assert samples["id"].tolist() == ["11001"]
+    np.testing.assert_allclose(target, [[2 / 3, 1 / 3, 0]])
+    step = audit.set_index("step").loc["distinct"]
+    assert step[["samples_before", "samples_after"]].tolist() == [3, 1]
+
+
+def test_optional_columns_may_be_absent(tmp_path):
+    folder, labels = write_folder(tmp_path / "raw")
+    write_labels(folder, labels.drop(columns=["expert_consensus", "label_id"]))
+    _, _, samples, *_ = made(folder, tmp_path / "dataset.h5")
+    assert "expert_consensus" not in samples
+    assert samples["id"].tolist() == [f"{eeg}_{line}" for line, eeg in enumerate(labels["eeg_id"], 2)]
+
+
+# --- what cannot be used
+
+FAULTS = {
+    "missing file": (
+        lambda folder: (folder / "train_eegs" / "12.parquet").unlink(),
+        r"train_eegs/12\.parquet: no such file \(line 5 of train\.csv\)",
+        3,
+    ),
+    "unreadable file": (
+        lambda folder: (folder / "train_spectrograms" / "912.parquet").write_text("nothing"),
+        r"train_spectrograms/912\.parquet: not a readable parquet file \(.*\) \(line 5 of train\.csv\)",
+        3,
+    ),
+    "missing channels": (
+        lambda folder: write_parquet(folder / "train_eegs" / "12.parquet", eeg_table().drop(columns=["Cz", "P4"])),
+        r"train_eegs/12\.parquet: no channel Cz, P4; it has .* \(line 5 of train\.csv\)",
+        3,
+    ),
+    "too short": (
+        lambda folder: write_parquet(folder / "train_eegs" / "12.parquet", eeg_table(11)),
+        r"12\.parquet: 2,200 samples; expected at least 2,400: 12 s at 200 Hz \(line 5 of train\.csv\)",
+        3,
+    ),
+    "beyond the recording": (
+        lambda folder: write_parquet(folder / "train_eegs" / "12.parquet", eeg_table(17)),
+        r"12\.parquet: the segment from 8 to 20 s ends beyond the recording, .* \(line 7 of train\.csv\)",
+        1,
+    ),
+    "channel without a value": (
+        lambda folder: write_parquet(
+            folder / "train_eegs" / "12.parquet", eeg_table().assign(T3=np.r_[np.full(3200, np.nan), np.arange(800)])
+        ),
+        r"12\.parquet: no value of T3 from 0 to 12 s \(line 5 of train\.csv\)",
+        2,
+    ),
+    "every channel masked": (
+        lambda folder: write_parquet(folder / "train_eegs" / "12.parquet", 0 * eeg_table() + 3),
+        r"12\.parquet: no channel can be used in the segment from 0 s: .* \(line 5 of train\.csv\)",
+        3,
+    ),
+    "wrong columns": (
+        lambda folder: write_parquet(
+            folder / "train_spectrograms" / "912.parquet", spectrogram_table().drop(columns="time")
+        ),
+        r"912\.parquet: no column time; it has .* \(line 5 of train\.csv\)",
+        3,
+    ),
+    "no spectrogram value": (
+        lambda folder: write_parquet(
+            folder / "train_spectrograms" / "912.parquet",
+            spectrogram_table().assign(**{name: np.nan for name in spectrogram_table() if name != "time"}),
+        ),
+        r"912\.parquet: no value in the segment from 0 s: .* \(line 5 of train\.csv\)",
+        3,
+    ),
+    "negative power": (
+        lambda folder: write_parquet(
+            folder / "train_spectrograms" / "912.parquet", spectrogram_table().assign(**{"LL_0.59": -1.0})
+        ),
+        r"912\.parquet: LL_0\.59 is -1 at 1 s; .* \(line 5 of train\.csv\)",
+        3,
+    ),
+}
+
+
+def refused(folder, output, message, source=None, **keys):
+    output.mkdir()
+    with pytest.raises(ConsilienceError, match=message) as caught:
+        made(folder, output / "dataset.h5", source, **keys)
+    assert "\n" not in str(caught.value)
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize("reason", FAULTS)
+def test_a_recording_that_cannot_be_used_is_refused_or_left_out(example, tmp_path, reason):
+    damage, message, rows = FAULTS[reason]
+    folder, _ = write_folder(tmp_path / "raw")
+    damage(folder)
+    refused(folder, tmp_path / "out", message + "; source.unusable: drop leaves such rows out$")
+    _, _, (inputs, target, samples, *_) = example
+    found, found_target, found_samples, _, audit, _ = made(folder, tmp_path / "dataset.h5", {"unusable": "drop"})
+    kept = samples["id"].isin(found_samples["id"]).to_numpy()
+    assert found_samples["id"].tolist() == samples["id"][kept].tolist()
+    assert set(samples["eeg_id"][~kept]) == {"12"}
+    assert (~kept).sum() == rows
+    same = kept & (samples["eeg_id"] != "12").to_numpy()
+    for name in BRANCHES:
+        own = found[name][0][(found_samples["eeg_id"] != "12").to_numpy()]
+        np.testing.assert_array_equal(own, inputs[name][0][same])
+    np.testing.assert_array_equal(found_target, target[kept])
+    step, detail = audit[audit["step"] == "unusable"].to_dict("records")
+    assert (step["samples_before"], step["samples_after"]) == (9, 9 - rows)
+    assert (detail["rule"], detail["samples_before"], detail["samples_after"]) == (reason, 9, rows)
+    assert detail["note"].startswith("first: ")
+    assert pd.Series(detail["note"]).str.contains(message).all()
+
+
+def test_only_recordings_that_are_used_are_in_the_digest(tmp_path):
+    folder, _ = write_folder(tmp_path / "raw")
+    (folder / "train_eegs" / "12.parquet").unlink()
+    facts = made(folder, tmp_path / "dataset.h5", {"unusable": "drop"})[3]
+    files = [f"train_{kind}.parquet" for kind in ("eegs/11", "eegs/13", "spectrograms/911", "spectrograms/913")]
+    digest = "\n".join([sha256(folder / "train.csv"), *(f"{name} {sha256(folder / name)}" for name in files)])
+    assert facts["source_sha256"] == hashlib.sha256(digest.encode()).hexdigest()
+
+
+def test_nothing_that_can_be_used_is_refused(tmp_path):
+    folder, _ = write_folder(tmp_path / "raw")
+    for path in (folder / "train_eegs").iterdir():
+        path.unlink()
+    write_parquet(folder / "train_eegs" / "13.parquet", eeg_table(1))
+    refused(
+        folder,
+        tmp_path / "out",
+        r"train\.csv: no row can be used \(missing file 6, too short 3\); first: \S+11\.parquet: no such file",
+        {"unusable": "drop"},
+    )
+
+
+@pytest.mark.parametrize("unusable", ["refuse", "drop"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seizure_vote": 0, "lpd_vote": 0, "other_vote": 0}, "line 2: seizure_vote, lpd_vote, other_vote sum to 0"),
+        ({"seizure_vote": -1}, "line 2: seizure_vote is '-1'"),
+        ({"patient_id": range(9)}, "line 3: patient_id is '1'; expected '0', whose eeg_id 11 is in line 2"),
+        ({"label_id": 5}, "line 3: label_id is '5'"),
+    ],
+)
+def test_faults_of_the_labels_are_refused_whatever_becomes_of_recordings(tmp_path, unusable, change, message):
+    write_labels(tmp_path / "raw", labels_table().assign(**change))
+    refused(tmp_path / "raw", tmp_path / "out", rf"train\.csv: {message}", {"unusable": unusable})
+
+
+def test_a_folder_without_labels_is_refused(tmp_path):
+    (tmp_path / "raw").mkdir()
+    refused(tmp_path / "raw", tmp_path / "out", r"raw/train\.csv: cannot be read \(No such file or directory\)")
+
+
+@pytest.mark.parametrize(
+    ("source", "keys", "message"),
+    [
+        ({"eeg_seconds": 3.5}, {}, r"^source\.eeg_seconds: 3\.5; expected at least window, 4$"),
+        ({"spectrogram_seconds": 3}, {}, r"^source\.spectrogram_seconds: 3; expected at least window, 4$"),
+        ({"eeg_seconds": 12.0001}, {}, r"^source\.eeg_seconds: 12\.0001; expected seconds in steps of 1/200"),
+        ({}, {"stride": 0.001}, r"^stride: 0\.001; expected seconds in steps of 1/200, a sample$"),
+        ({}, {"window": 1.5}, r"^window: 1\.5; expected at least 2 seconds with graph: adjacency, since spectra come"),
+        (
+            {},
+            {"window": 2.5, "graph": "coherence"},
+            r"^window: 2\.5; expected at least 3 seconds with graph: coherence",
+        ),
+    ],
+)
+def test_windows_that_do_not_fit_are_refused_before_anything_is_read(tmp_path, source, keys, message):
+    refused(tmp_path / "absent", tmp_path / "out", message, source, **keys)
+
+
+def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError("no space left")
+
+    folder, _ = write_folder(tmp_path / "raw")
+    monkeypatch.setattr(DatasetWriter, "append", broken)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(OSError, match="no space left"):
+        made(folder, tmp_path / "out" / "dataset.h5")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+# --- beside other parts
+
+
+def test_a_study_file_gives_the_settings(tmp_path):
+    folder, _ = write_folder(tmp_path / "raw")
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "domain: eeg\nsource: {kind: hms, path: raw, eeg_seconds: 12, spectrogram_seconds: 20}\n"
+        "window: 4\nstride: 2\nmodels: small\n"
+    )
+    loaded = load_study(study)
+    prepare([folder], loaded.preparation, tmp_path / "study.h5", loaded.settings["seed"])
+    made(folder, tmp_path / "own.h5")
+    assert (tmp_path / "study.h5").read_bytes() == (tmp_path / "own.h5").read_bytes()
+
+
+def test_simulated_folders_are_read_by_what_they_hold(tmp_path):
+    source = {
+        "kind": "simulate", "patients": 6, "segments": 2, "classes": 3, "amplitude": 1.0, "disagreement": 0.2,
+        "patient_offset": 0.1, "bad_channels": 0.2, "eeg_seconds": 12, "spectrogram_seconds": 20,
+    }  # fmt: skip
+    simulate(tmp_path / "raw", {"source": source, "window": 4, "stride": 2, "seed": 0}, 0)
+    settings = settings_of() | {"source": source}
+    audit = prepare(sorted((tmp_path / "raw").iterdir()), settings, tmp_path / "dataset.h5", 0)
+    with Dataset.open(tmp_path / "dataset.h5") as data:
+        assert len(data) == audit["samples_after"].iloc[-1] == 12
+        assert data.file.attrs["source"] == "simulate"
+        assert data.classes == ["seizure", "lpd", "gpd"]
+        assert data.mask("eeg").any()
+
+
+def test_a_fault_of_a_simulated_folder_offers_no_key_that_its_source_lacks(tmp_path):
+    folder, _ = write_folder(tmp_path / "raw")
+    (folder / "train_eegs" / "12.parquet").unlink()
+    settings = settings_of()
+    settings["source"] = {"kind": "simulate", "eeg_seconds": 12, "spectrogram_seconds": 20}
+    with pytest.raises(ConsilienceError, match=r"no such file \(line 5 of train\.csv\)$"):
+        prepare([folder], settings, tmp_path / "dataset.h5", 0)
+
+
+def test_a_split_by_patient_keeps_recordings_together(tmp_path):
+    labels = labels_table(eegs=range(11, 31), rows=2)
+    _, _, samples, *_ = made(write_folder(tmp_path / "raw", labels)[0], tmp_path / "dataset.h5")
+    settings = {"mode": "auto", "group": "patient_id", "train": 0.5, "validation": 0.25, "test": 0.25}
+    # Classes are few here: the split's own check of them is not asked.
+    split = assign(samples, settings | {"salt": "a"}, np.zeros(len(samples), int))
+    roles = samples.assign(role=split["role"].to_numpy()).groupby(["eeg_id"])["role"].nunique()
+    assert (roles == 1).all()
+    assert split["role"].nunique() == 3
