@@ -37,10 +37,14 @@ def weighted(weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class GraphEncoder(nn.Module):
-    """Graph attention (Velickovic et al. 2018) over the nodes of every window, and their mean.
+    """Graph attention (Velickovic et al. 2018) over the nodes of every window, and what is read out of them.
 
     `channels` are those of each of the `heads`; but for the last, whose heads are averaged, layers put them side by
     side. Every layer is followed by layer norm, ELU and dropout. With `weights`, edges come with every sample.
+
+    `readout` is `nodes`, a linear layer with weights of its own for every node, or `mean`, over the nodes. All nodes
+    have the same weights in graph attention, and the montage is its own mirror image: a mean cannot tell left from
+    right, nor one region of a spectrogram from another.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class GraphEncoder(nn.Module):
         layers: int,
         dropout: float,
         weights: bool = False,
+        readout: str = "nodes",
     ) -> None:
         super().__init__()
         self.nodes = nodes
@@ -73,6 +78,7 @@ class GraphEncoder(nn.Module):
             for place, width in enumerate(widths)
         )
         self.normalizations = nn.ModuleList(nn.LayerNorm(width) for width in [*widths[1:], channels])
+        self.readout = nn.Linear(nodes * channels, channels) if readout == "nodes" else None
         self.activation = nn.ELU()
         self.dropout = nn.Dropout(dropout)
 
@@ -94,4 +100,6 @@ class GraphEncoder(nn.Module):
             hidden = self.dropout(self.activation(normalization(convolution(hidden, edges, attributes))))
         hidden = hidden.reshape(samples, windows, self.nodes, -1)
         present = (~absent).unsqueeze(-1).to(hidden.dtype)
+        if self.readout is not None:
+            return self.readout((hidden * present).flatten(2))
         return (hidden * present).sum(dim=2) / present.sum(dim=2).clamp(min=1)

@@ -110,6 +110,7 @@ class ModalityEncoder(nn.Module):
             specification["graph_layers"],
             dropout,
             weights,
+            specification["readout"],
         )
         self.normalization = nn.LayerNorm(channels)
         self.recurrent = nn.LSTM(
