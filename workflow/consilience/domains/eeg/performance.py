@@ -1,0 +1,62 @@
+"""How far predicted probabilities can be taken at their word, and what one modality alone is worth; needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.calibration import reliability
+from consilience.domains.eeg.asked import Asked, renamed
+
+CALIBRATION_COLUMNS = ("class", "bin", "samples", "mean_probability", "vote_fraction")
+ABLATION_COLUMNS = (
+    "modalities", "samples", "kl_divergence", "low", "high", "against", "difference", "difference_low",
+    "difference_high",
+)  # fmt: skip
+
+
+def predicted(table: pd.DataFrame, asked: Asked) -> np.ndarray:
+    """Return the probabilities (samples, classes) of a model's predictions.tsv."""
+    own = table.pivot(index="sample", columns="target", values="predicted")
+    return own.loc[asked.ids, asked.classes].to_numpy(np.float64)
+
+
+def divergence(votes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the sum over classes of t log(t / p), (...), for fractions t and probabilities p (..., classes).
+
+    In nats, as the metric `kl_divergence` has it.
+    """
+    clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1)
+    return (votes * np.log(np.where(votes > 0, votes, 1) / clipped)).sum(axis=-1)
+
+
+def calibration_rows(probabilities: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
+    """Return the reliability curve of every class, a row a bin; see `calibration.reliability`."""
+    table = reliability(asked.votes, probabilities, asked.classes)
+    return table.rename(columns={"mean_fraction": "vote_fraction"}).to_dict("records")
+
+
+def ablation_rows(
+    probabilities: Mapping[str, np.ndarray],
+    modalities: Mapping[str, Sequence[str]],
+    metrics: Mapping[str, Mapping[str, Any]],
+    shown: str,
+    asked: Asked,
+) -> list[dict[str, Any]]:
+    """Return a row a model: its divergence as metrics.json has it, and how much that is above the shown model's.
+
+    All arguments but the last two are by model; `asked` are all test samples. The difference is paired over samples,
+    and weighted by votes: positive where the shown model does better.
+    """
+    base, rows = divergence(asked.votes, probabilities[shown]), []
+    for model, own in probabilities.items():
+        row = {"model": model, "modalities": " + ".join(modalities[model]), "samples": len(asked)}
+        row |= renamed(metrics[model]["test"]["kl_divergence"], "kl_divergence") | {"against": shown}
+        if model != shown:
+            found = asked.mean("value", divergence(asked.votes, own) - base, weight=asked.weight)
+            row |= renamed(found, "difference", "difference_")
+        rows.append(row)
+    return rows
