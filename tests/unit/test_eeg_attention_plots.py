@@ -15,6 +15,7 @@ from consilience.domains.eeg.attention_plots import (
     plot_modality_alignment,
 )
 from consilience.errors import ConsilienceError
+from consilience.figures.style import NEGATIVE, POSITIVE
 from tests.unit.eeg_attention_examples import drawn, masked_maps, slow_agreement
 from tests.unit.figure_examples import everything, rendered
 
@@ -74,6 +75,13 @@ def test_colors_reach_as_far_as_the_data_around_the_uniform_weight():
         assert float(bar.get_lines()[0].get_ydata()[0]) == pytest.approx(1 / keys)
         assert bar.get_ylabel() == f"weight (line: 1/K = {1 / keys:.3g})"
     assert "head 5" in figure.get_suptitle()
+
+
+def test_colors_reach_below_the_uniform_weight_as_far_as_above():
+    weights = np.tile([0.0, 0.5, 0.5], (1, 1, 2, 1))
+    (image,) = images_of(plot_attention_heatmap(weights))
+    assert image.norm.halfrange == pytest.approx(1 / 3)
+    assert image.colorbar.ax.get_ylim() == (0, 0.5)
 
 
 def test_what_is_absent_is_gray_and_said():
@@ -149,8 +157,9 @@ def test_alignment_is_drawn_over_the_same_axes():
     top = figure.axes[0]
     heights = [bar.get_height() for bar in top.patches]
     np.testing.assert_allclose(heights, expected)
-    colors = {height > 0: bar.get_facecolor() for height, bar in zip(heights, top.patches, strict=True)}
-    assert len(set(colors.values())) == len({height > 0 for height in heights}) == 2
+    for height, bar in zip(heights, top.patches, strict=True):
+        assert bar.get_facecolor()[:3] == to_rgb(POSITIVE if height > 0 else NEGATIVE)
+    assert len({height > 0 for height in heights}) == 2
     (mean,) = slow_agreement(first, second, *nothing)
     (line,) = [line for line in top.get_lines() if line.get_linestyle() == "--"]
     assert float(line.get_ydata()[0]) == pytest.approx(mean)

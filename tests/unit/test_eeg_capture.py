@@ -421,6 +421,7 @@ def test_from_results_to_an_explanation(tmp_path):
         np.testing.assert_allclose(
             inputs[0][there], ((raw - scaling.center) / scaling.scale)[there], rtol=1e-5, atol=1e-6
         )
+        np.testing.assert_array_equal(given["targets"], opened.target[[4, 2]])
         assert results["targets"].tolist() == opened.labels[[4, 2]].tolist()
     assert results["attention_dict"].absent["eeg"].tolist() == [[False] * 4, [True, False, False, False]]
 
