@@ -56,7 +56,8 @@ def window_reference(folder, row, **keys):
     table = pd.read_parquet(folder / "train_eegs" / f"{row['eeg_id']}.parquet")
     start = round(row["eeg_label_offset_seconds"] * 200)
     values = table[list(CHANNELS)].to_numpy().T[:, start : start + 2400]
-    return eeg_windows(values, 800, 400, EEG_WINDOWS, keys.get("line", 60), 0.1, 5, keys.get("threshold"))
+    limits = keys.get("flat", 0.1), keys.get("deviation", 5)
+    return eeg_windows(values, 800, 400, EEG_WINDOWS, keys.get("line", 60), *limits, keys.get("threshold"))
 
 
 def test_a_dataset_is_what_the_recordings_hold(example):
@@ -184,6 +185,20 @@ def test_what_is_bad_is_masked_and_counted(tmp_path):
     assert empty > 0
     assert audit["samples_after"].tolist()[6:8] == [(absent.any(axis=(1, 2, 3))).sum(), 3]
     assert audit["rule"].iloc[7] == "mean power below 0.0001 counts as that"
+
+
+@pytest.mark.parametrize("limits", [{"flat": 12, "deviation": 5}, {"flat": 0.1, "deviation": 1.5}])
+def test_the_mains_and_what_is_bad_are_the_studys(tmp_path, limits):
+    folder, labels = damaged(tmp_path / "raw")
+    inputs, *_, audit, _ = made(folder, tmp_path / "dataset.h5", line_frequency=50, bad_channels=limits)
+    for place, row in labels.iterrows():
+        found = window_reference(folder, row, line=50, **limits)
+        np.testing.assert_array_equal(inputs["eeg"][1][place], found.absent)
+        np.testing.assert_allclose(inputs["eeg"][0][place], found.power, atol=1e-5)
+    # More than with the usual limits, which leave rows 3 to 8 whole.
+    assert inputs["eeg"][1][3:].any()
+    assert f"{limits['flat']:g} microvolts" in audit["rule"].iloc[2]
+    assert f"more than {limits['deviation']:g} robust" in audit["rule"].iloc[3]
 
 
 def test_coherence_is_written_where_it_is_the_graph(tmp_path):
@@ -439,6 +454,7 @@ def test_a_folder_without_labels_is_refused(tmp_path):
         ({"eeg_seconds": 3.5}, {}, r"^source\.eeg_seconds: 3\.5; expected at least window, 4$"),
         ({"spectrogram_seconds": 3}, {}, r"^source\.spectrogram_seconds: 3; expected at least window, 4$"),
         ({"eeg_seconds": 12.0001}, {}, r"^source\.eeg_seconds: 12\.0001; expected seconds in steps of 1/200"),
+        ({}, {"stride": 1e-9}, r"^stride: 1e-09; expected seconds in steps of 1/200, a sample$"),
         ({}, {"stride": 0.001}, r"^stride: 0\.001; expected seconds in steps of 1/200, a sample$"),
         ({}, {"window": 1.5}, r"^window: 1\.5; expected at least 2 seconds with graph: adjacency, since spectra come"),
         (
@@ -450,6 +466,15 @@ def test_a_folder_without_labels_is_refused(tmp_path):
 )
 def test_windows_that_do_not_fit_are_refused_before_anything_is_read(tmp_path, source, keys, message):
     refused(tmp_path / "absent", tmp_path / "out", message, source, **keys)
+
+
+@pytest.mark.parametrize(("graph", "window"), [("adjacency", 2), ("coherence", 3)])
+def test_segments_of_one_window_of_the_least_length_are_made(tmp_path, graph, window):
+    folder, _ = write_folder(tmp_path / "raw", labels_table(eegs=(11,)))
+    source = {"eeg_seconds": window, "spectrogram_seconds": window}
+    inputs, *_ = made(folder, tmp_path / "dataset.h5", source, graph=graph, window=window)
+    assert inputs["eeg"][0].shape == (3, 1, 19, 5)
+    assert inputs["spectrogram"][0].shape == (3, 1, 4, 4)
 
 
 def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):

@@ -109,6 +109,15 @@ def test_a_file_that_is_damaged_inside_is_one_line(tmp_path):
         refused(lambda: recording.segment(0, 12), rf"^{path}: not a readable parquet file \(", "unreadable file")
 
 
+def test_what_pyarrow_tells_becomes_one_line(tmp_path):
+    path = write_parquet(tmp_path / "7.parquet", eeg_table(1))
+    with Eeg(path) as recording:
+        assert (
+            str(recording.unreadable(OSError("corrupt\n  page")))
+            == f"{path}: not a readable parquet file (corrupt page)"
+        )
+
+
 def test_channels_that_are_missing_are_named(tmp_path):
     path = write_parquet(tmp_path / "7.parquet", eeg_table().drop(columns=["T3", "O2"]).rename(columns={"Cz": "CZ"}))
     refused(

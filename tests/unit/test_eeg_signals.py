@@ -246,8 +246,19 @@ def test_a_channel_that_is_flat_in_a_window_is_masked_there():
     assert found.absent.sum() == 5
 
 
-def test_a_segment_without_any_signal_is_all_masked():
-    found = windows_of(np.zeros((19, 2400)), flat=0.0, threshold=0.1)
+def test_a_channel_that_only_drifts_is_flat():
+    values = noise(12, seed=7)
+    values[4] = np.linspace(-20, 20, values.shape[1])
+    found = windows_of(values)
+    assert np.flatnonzero(found.flat).tolist() == [4]
+    assert found.absent[:, 4].all()
+    assert not found.flat_windows.any()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [0.0, 1e-200])
+def test_a_segment_without_any_signal_is_all_masked(scale):
+    found = windows_of(scale * noise(12), flat=0.0, threshold=0.1)
     assert found.absent.all()
     assert not found.power.any()
     assert not found.coherence.any()
