@@ -56,6 +56,8 @@ def test_both_directions_are_drawn_with_rows_as_queries():
     ]
     assert [image.axes.get_xlabel() for image in (first, second)] == ["spectrogram window (key)", "EEG window (key)"]
     assert figure.get_suptitle() == "Attention between modalities, sample 1, mean over heads"
+    own = np.mean([entropy(row, base=4) for row in given["spec_to_eeg"][1].reshape(-1, 4)])
+    assert second.axes.get_title(loc="left") == f"Spectrogram attends to EEG: entropy {own:.3f}"
     assert "not what a prediction rests on" in " ".join(" ".join(everything(figure)).split())
 
 
@@ -133,6 +135,14 @@ def test_heads_are_told_apart_by_what_differs():
     text = " ".join(" ".join(everything(figure)).split())
     assert "Dots: 3 samples" in text
     assert "mean weight is 1/K by construction" in text
+
+
+def test_heads_that_hardly_differ_are_drawn_as_far_as_they_do():
+    weights = drawn(2, 8, 4, 7, scale=0.01)
+    figure = plot_head_contributions({"eeg_to_spec": weights, "spec_to_eeg": drawn(2, 8, 7, 4)})
+    rendered(figure)
+    bars = bars_of(figure.axes[0])
+    assert bars.max() < figure.axes[0].get_ylim()[1] < 10 * bars.max() < 1e-3
 
 
 def test_heads_count_what_is_present():

@@ -11,6 +11,7 @@ from torch_geometric.utils import dense_to_sparse
 from consilience.configuration import slice_schema
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
+from consilience.domains import eeg
 from consilience.domains.eeg.attention import AttentionAnalyzer, AttentionStatistics, head_wise_attention_analysis
 from consilience.domains.eeg.attention_weights import AttentionMaps
 from consilience.domains.eeg.capture import ExplainabilityCapture, batch_of, load_network
@@ -241,6 +242,24 @@ def test_a_single_token_is_uninformative():
     assert text.count("uninformative: attention over a single token") == 6
     assert "Modality Agreement: not defined" in text
     assert "nan" not in text.lower().replace("explanation", "")
+
+
+def test_lines_of_the_earlier_guide_run():
+    results = eeg.ExplainabilityCapture(network(heads=8), num_heads=8).explain_batch(batch())
+    stats = eeg.AttentionAnalyzer(num_heads=8).analyze_attention_weights(results["attention_dict"]["eeg_to_spec"])
+    assert f"{stats.mean:.4f} {stats.entropy:.4f} {stats.sparsity:.2f}%"
+    explanations = results["per_sample_explanations"]
+    entropies = [np.mean(list(sample["head_entropies"].values())) for sample in explanations]
+    assert all(0 < value < 1 for value in entropies)
+    assert (results["predictions"] == results["targets"]).float().mean() == np.mean(
+        [one["correct"] for one in explanations]
+    )
+    for head, own in eeg.head_wise_attention_analysis(results["attention_dict"], num_heads=8)["spec_to_eeg"].items():
+        assert f"Head {head}: {own['statistics']}, {own['specialization_score']:.4f}, {own['top_pairs']}"
+    query, key, weight = explanations[0]["top_attention_pairs"]["eeg_to_spec"][0]
+    assert results["attention_dict"]["eeg_to_spec"][0, :, query, key].mean() == pytest.approx(weight)
+    figure = eeg.plot_cross_modal_attention(results["attention_dict"], sample_idx=0)
+    assert "sample 0" in figure.get_suptitle()
 
 
 # The earlier layout

@@ -32,6 +32,7 @@ READING = (
     "A row is a query, and its weights sum to 1 over keys; white is the uniform weight 1/K, orange more, blue less. "
     "Windows in the order of time, from 0. Attention tells where values are read from, not what a prediction rests on."
 )
+ROUNDING = 1e-6  # what single precision leaves of the entropy and the weights of uniform attention
 MINUS = "\u2212"
 Size = tuple[float, float]
 
@@ -56,9 +57,10 @@ def plot_cross_modal_attention(
     figure = new_figure(*figsize)
     for axes, (direction, own) in zip(figure.subplots(1, 2), maps.items(), strict=True):
         queries, keys = MODALITIES[direction]
-        axes.set_title(TITLES[direction])
+        entropy = AttentionAnalyzer(own.values.shape[1]).compute_attention_entropy(own)
+        axes.set_title(TITLES[direction] + ("" if entropy is None else f": entropy {entropy:.3f}"))
         _draw(figure, axes, own, f"{WINDOWS[queries]} (query)", f"{WINDOWS[keys]} (key)")
-    caption = READING + _gray(maps["eeg_to_spec"])
+    caption = f"{READING} Entropy: 1 where all keys are attended to alike.{_gray(maps['eeg_to_spec'])}"
     entitle(figure, f"Attention between modalities, sample {sample_idx}, {_of_heads(head_idx)}", caption)
     return _saved(figure, save_path)
 
@@ -152,7 +154,7 @@ def plot_modality_alignment(
     caption = (
         "Pearson's correlation of both directions over all pairs of an EEG and a spectrogram window. By chance it is "
         "what samples paired at random give, which this figure does not know; no value shows by itself that modalities "
-        "agree on a class. Maps: white is the uniform weight 1/K, orange more, blue less; a query's weights sum to 1."
+        "agree on a class. Maps: white is the uniform weight 1/K, orange more, blue less."
     )
     entitle(figure, f"Agreement of the directions, sample {sample_idx}: {told}", caption + _gray(maps["eeg_to_spec"]))
     return _saved(figure, save_path)
@@ -235,7 +237,7 @@ def _heads(axes: Axes, values: np.ndarray, uniform: float) -> None:
         axes.plot(heads, sample, "o", color=BLACK, markersize=2.2, alpha=0.5, clip_on=False)
     axes.set_xticks(heads)
     reach = float(values.max()) - uniform
-    axes.set_ylim(uniform, uniform + (1.08 * reach if reach > CONSTANT else 1))
+    axes.set_ylim(uniform, uniform + (1.08 * reach if reach > ROUNDING else 1))
     axes.grid(axis="y")
 
 
