@@ -1,0 +1,206 @@
+"""The analysis of a study of three models, from its files to tables, maps, report and notes."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from consilience.attribution.explain import explain_model
+from consilience.attribution.store import read, write
+from consilience.dataset import Dataset
+from consilience.domains.eeg import analyze
+from consilience.domains.eeg.asked import Asked
+from consilience.domains.eeg.model import build
+from consilience.domains.eeg.notes import note_lines
+from consilience.domains.eeg.patterns import head_maps
+from consilience.domains.eeg.tables import COLUMNS, Tables
+from consilience.domains.eeg.windows import central_share, own_class_maps, window_shares
+from consilience.evaluation import evaluate_test_role
+from consilience.files import read_h5, read_strings, write_table
+from consilience.training.train import predict_rows
+from tests.unit.eeg_networks import CLASSES, Study, write_study
+
+MODELS = {"tiny": {}, "many": {"heads": 4}, "eeg_only": {"modalities": ["eeg"]}}
+METHODS = ["saliency", "gradient_x_input"]
+SETTINGS = {"samples": 9, "report_samples": 2, "permutations": 100, "resamples": 20}
+
+
+def predictions(study, probabilities):
+    rows = np.flatnonzero(study.split["role"] == "test")
+    table = [
+        (study.split["sample"][row], "test", name, study.dataset.target[row, column], probabilities[place, column])
+        for place, row in enumerate(rows)
+        for column, name in enumerate(CLASSES)
+    ]
+    return pd.DataFrame(table, columns=["sample", "role", "target", "observed", "predicted"])
+
+
+def write_models(dataset, folder):
+    """Write ensembles, attributions and predictions of `MODELS`; returns the paths, the split and the metrics."""
+    given, metrics = SimpleNamespace(ensembles=[], attributions=[], predictions=[]), {}
+    for model, changes in MODELS.items():
+        study = Study.of(dataset, model, **changes)
+        study.ensemble.save(folder / f"{model}.safetensors")
+        settings = {"methods": METHODS, "showcase": 6}
+        module = study.ensemble.network(build)
+        for method, own in explain_model(dataset, study.split, study.ensemble, module, METHODS, settings, 0).items():
+            write(folder / f"{model}_{method}.h5", own)
+            given.attributions.append(folder / f"{model}_{method}.h5")
+        probabilities = predict_rows(study.ensemble, module, dataset, np.flatnonzero(study.split["role"] == "test"))
+        write_table(folder / f"{model}.tsv", predictions(study, probabilities))
+        metrics[model] = evaluate_test_role(dataset, study.split, model, probabilities, 0)
+        given.ensembles.append(folder / f"{model}.safetensors")
+        given.predictions.append(folder / f"{model}.tsv")
+    return given, study.split, metrics
+
+
+def run(dataset, given, split, metrics, folder, **changes):
+    params = SimpleNamespace(
+        models=list(MODELS), methods=METHODS, own_methods={}, shown="tiny", primary="gradient_x_input", window=10, stride=5,
+        analysis=SETTINGS, attribution={"reference": "mean"}, seed=0, device="cpu",
+    )  # fmt: skip
+    params.__dict__.update(changes)
+    output = SimpleNamespace(attention_maps=folder / "attention.h5", report=folder / "report.txt")
+    asked = Asked.choose(dataset, split, SETTINGS["samples"], SETTINGS["resamples"], 0)
+    tables = Tables(asked, SETTINGS["permutations"])
+    modalities = analyze.analyze_models(given, params, dataset, split, tables, output)
+    test = Asked.of(dataset, split, np.flatnonzero(split["role"] == "test"), SETTINGS["resamples"], 0)
+    analyze.add_performance(given, params, tables, test, metrics, modalities)
+    return tables, output
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("eeg")
+    with Dataset.open(write_study(folder / "dataset.h5")) as dataset:
+        yield dataset, *write_models(dataset, folder)
+
+
+@pytest.fixture(scope="module")
+def analysis(models, tmp_path_factory):
+    return run(*models, tmp_path_factory.mktemp("analysis"))
+
+
+def test_all_tables_have_rows_of_the_models_that_have_what_they_tell(analysis):
+    frames = analysis[0].frames()
+    assert set(frames) == set(COLUMNS)
+    fused = {"attention", "agreement", "knockouts", "modalities"}
+    for name, frame in frames.items():
+        assert list(frame.columns) == list(COLUMNS[name])
+        assert set(frame["model"]) == set(MODELS) - ({"eeg_only"} if name in fused else set()), name
+    statistics = frames["class_patterns"].groupby("model")["statistic"].agg(set)
+    assert statistics["eeg_only"] == {"confidence", "vote_entropy", "eeg_central_share"}
+    assert statistics["tiny"] >= {"eeg_share", "agreement", "spec_to_eeg_entropy", "spectrogram_central_share"}
+    assert set(frames["windows"]["method"]) == set(METHODS)
+    assert frames["windows"].groupby("method")["signed"].count()["saliency"] == 0
+    edges = frames["edges"]
+    assert set(edges[edges["model"] == "eeg_only"]["branch"]) == {"eeg"}
+    assert set(frames["edges"]["target"]) == {*CLASSES, "all"}
+
+
+def test_numbers_are_of_the_model_whose_name_they_bear(models, analysis):
+    dataset, given, _, _ = models
+    asked = analysis[0].asked
+    networks = Study.of(dataset, "many", heads=4).networks(given.ensembles[1])
+    row = analysis[0].frames()["agreement"].set_index("model").loc["many"]
+    maps = networks.attention(asked.ids)
+    assert len(asked) == 9
+    frame = analysis[0].frames()["attention"]
+    assert set(frame[frame["model"] == "many"]["head"]) == {0, 1, 2, 3, "all"}
+    top = head_maps(maps[1]["eeg_to_spec"])[3].max()
+    own = frame[(frame["model"] == "many") & (frame["member"] == 1) & (frame["head"] == 3)].iloc[0]
+    assert own["top_weight"] == pytest.approx(top)
+    assert row["samples"] == 9
+    edges = analysis[0].frames()["edges"]
+    every = edges[(edges["model"] == "many") & (edges["target"] == "all")].set_index(["branch", "first", "second"])
+    found = networks.edges(asked.ids)
+    effects = networks.predictions(asked.ids).logits - found.logits
+    place = found.pairs.index(("spectrogram", "LL", "LP"))
+    expected = effects[place][:, np.arange(9), asked.labels].mean()
+    assert every.loc[("spectrogram", "LL", "LP"), "effect"] == pytest.approx(expected)
+
+
+def test_central_shares_stand_at_the_samples_whose_maps_are_kept(models, analysis):
+    dataset, given, split, _ = models
+    one = read(given.attributions[1], showcase=True)
+    own = Asked.of(dataset, split, dataset.rows_of(one.showcase["samples"]), 20, 0)
+    shares = central_share(window_shares(own_class_maps(one, own, True)["eeg"]))
+    tables = Tables(analysis[0].asked, 100)
+    found = tables.add_windows(
+        "tiny", {"gradient_x_input": one}, {"gradient_x_input": True}, "gradient_x_input", dataset, split, (10, 5)
+    )
+    by_sample = dict(zip(own.ids, shares, strict=True))
+    expected = [by_sample.get(sample, np.nan) for sample in analysis[0].asked.ids]
+    np.testing.assert_array_equal(found["eeg_central_share"], expected)
+    assert np.isfinite(expected).sum() == 6
+
+
+def test_maps_of_attention_are_kept_by_member_class_and_sample(models, analysis):
+    dataset, given, _, _ = models
+    asked = analysis[0].asked
+    maps = Study.of(dataset).networks(given.ensembles[0]).attention(asked.ids)
+    with read_h5(analysis[1].attention_maps) as file:
+        assert list(read_strings(file, "classes")) == CLASSES
+        assert list(read_strings(file, "samples")) == asked.ids[:2]
+        assert set(file) == {"classes", "samples", "tiny", "many"}
+        own = file["tiny/spec_to_eeg"]
+        assert own["mean"].shape == (2, 2, 7, 5)
+        assert own["classes"].shape == (2, 3, 2, 7, 5)
+        places = np.flatnonzero(asked.labels == 1)
+        np.testing.assert_allclose(own["mean"][1], head_maps(maps[1]["spec_to_eeg"]), atol=1e-6)
+        np.testing.assert_allclose(own["classes"][1, 1], head_maps(maps[1]["spec_to_eeg"], places), atol=1e-6)
+        np.testing.assert_allclose(own["samples"][0], maps[0]["spec_to_eeg"].values[:2], atol=1e-6)  # noqa: PD011
+
+
+def test_the_report_tells_of_the_first_member_with_names_of_classes_windows_and_samples(models, analysis):
+    dataset, given, _, _ = models
+    text, asked = analysis[1].report.read_text(encoding="utf-8"), analysis[0].asked
+    said = Study.of(dataset).networks(given.ensembles[0]).predictions(asked.ids[:2])
+    for place, sample in enumerate(asked.ids[:2]):
+        assert f"Sample {place} ({sample}):" in text
+        probability = said.probabilities[0, place]
+        assert f"{probability.argmax()} ({CLASSES[probability.argmax()]}), confidence: {probability.max():.4f}" in text
+        assert f"Ground Truth: {asked.labels[place]} ({CLASSES[asked.labels[place]]})" in text
+    assert text.count("\nSample ") == 2
+    assert "-15 s)" in text or "-20 s)" in text or "-10 s)" in text
+
+
+def test_windows_are_named_by_their_seconds():
+    assert analyze.window_names(3, 10, 5) == ["0-10 s", "5-15 s", "10-20 s"]
+    assert analyze.window_names(2, 2.5, 1.25)[1] == "1.25-3.75 s"
+
+
+def test_a_shown_model_without_attention_has_a_report_that_says_so(models, tmp_path):
+    dataset, _, split, _ = models
+    networks = Study.of(dataset, "eeg_only", modalities=["eeg"]).networks(tmp_path / "e.safetensors")
+    asked = Asked.choose(dataset, split, 3, 0, 0)
+    analyze.write_report(tmp_path / "report.txt", networks, asked, 2, (10, 5))
+    assert (tmp_path / "report.txt").read_text() == (
+        "eeg_only: it reads eeg alone, and has no attention between modalities\n"
+    )
+
+
+def test_notes_come_of_the_tables_as_they_are(models, analysis):
+    lines = note_lines(analysis[0].frames(), models[3], "tiny", "gradient_x_input")
+    assert sum("eeg_only (EEG alone)" in line for line in lines) == 1
+    assert all(
+        any(words in line for line in lines) for words in ("calibration", "share", "directions", "heads", "middle")
+    )
+    assert not [line for line in lines if "nan" in line or "None" in line]
+
+
+def test_without_whole_maps_there_are_no_windows(models, analysis, tmp_path):
+    dataset, _, split, _ = models
+    one = SimpleNamespace(showcase=None)
+    tables = Tables(analysis[0].asked, 100)
+    assert tables.add_windows("tiny", {"saliency": one}, {"saliency": False}, "saliency", dataset, split, (10, 5)) == {}
+    assert tables.frames()["windows"].empty
+
+
+def test_the_same_study_gives_the_same_bytes(models, analysis, tmp_path):
+    tables, output = run(*models, tmp_path)
+    assert output.attention_maps.read_bytes() == analysis[1].attention_maps.read_bytes()
+    assert output.report.read_bytes() == analysis[1].report.read_bytes()
+    for name, frame in tables.frames().items():
+        pd.testing.assert_frame_equal(frame, analysis[0].frames()[name], check_exact=True)

@@ -1,0 +1,120 @@
+"""Tells what attention, modalities, edges and windows are worth to the networks, and how far to trust probabilities.
+
+Tables for every model, maps of attention, a text report of some test samples, and the notes of the summary.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from consilience.attribution.names import signed_methods
+from consilience.attribution.store import read
+from consilience.dataset import Dataset
+from consilience.domains.eeg.asked import Asked
+from consilience.domains.eeg.capture import ExplainabilityCapture
+from consilience.domains.eeg.explanation_text import create_explainability_report
+from consilience.domains.eeg.montage import BRANCHES
+from consilience.domains.eeg.notes import note_lines
+from consilience.domains.eeg.patterns import Maps, head_maps
+from consilience.domains.eeg.performance import ablation_rows, calibration_rows, predicted
+from consilience.domains.eeg.probing import Networks
+from consilience.domains.eeg.tables import Tables
+from consilience.files import read_json, read_table, whole, write_h5, write_strings, write_table
+from consilience.jobs import job
+
+NO_ATTENTION = "{}: it reads {} alone, and has no attention between modalities\n"
+
+
+def write_attention(file: h5py.File, model: str, members: Sequence[Maps], asked: Asked, count: int) -> None:
+    """Write a model's attention: `<model>/<direction>/mean` (members, heads, query, key), `classes`, and `samples`.
+
+    `classes` is (members, classes, ...), NaN where a class has no sample; `samples` (members, samples, ...) are the
+    maps of the first `count` asked samples. Heads of different members have nothing in common.
+    """
+    places = [np.flatnonzero(asked.labels == label) for label in range(len(asked.classes))]
+    for direction in members[0]:
+        own = [maps[direction] for maps in members]
+        parts = {
+            "mean": [head_maps(one) for one in own],
+            "classes": [[head_maps(one, chosen) for chosen in places] for one in own],
+            "samples": [one.values[:count] for one in own],  # noqa: PD011 (no frame)
+        }
+        for name, values in parts.items():
+            file[f"{model}/{direction}/{name}"] = np.array(values, np.float32)
+
+
+def write_report(path: str, networks: Networks, asked: Asked, count: int, times: tuple[float, float]) -> None:
+    """Write the text report of the first `count` asked samples, by the model's first member."""
+    if not networks.fused:
+        with whole(path) as temporary:
+            temporary.write_text(NO_ATTENTION.format(networks.ensemble.model, *networks.modalities), encoding="utf-8")
+        return
+    names, dataset = asked.ids[:count], networks.reader.dataset
+    batch = networks.reader.read(dataset.rows_of(names))
+    given = dict(zip(BRANCHES, batch.inputs, strict=True)) | batch.auxiliary | {"targets": asked.votes[:count]}
+    results = ExplainabilityCapture(networks.members[0], networks.heads).explain_batch(given)
+    windows = {branch: window_names(dataset.branches[branch].shape[0], *times) for branch in BRANCHES}
+    create_explainability_report(results, path, asked.classes, windows, names)
+
+
+def window_names(count: int, seconds: float, stride: float) -> list[str]:
+    """Name windows by the seconds they cover, from the start of their segment."""
+    return [f"{stride * place:g}-{stride * place + seconds:g} s" for place in range(count)]
+
+
+def analyze_models(given: Any, params: Any, dataset: Dataset, split: pd.DataFrame, tables: Tables, output: Any) -> dict:
+    """Add the tables of every model, write maps and report; return the modalities of every model."""
+    methods, asked, modalities = params.methods, tables.asked, {}
+    signed, count = signed_methods(methods, params.own_methods), params.analysis["report_samples"]
+    times = params.window, params.stride
+    with write_h5(output.attention_maps) as file:
+        write_strings(file, "classes", asked.classes)
+        write_strings(file, "samples", asked.ids[:count])
+        for place, model in enumerate(params.models):
+            paths = given.attributions[place * len(methods) : (place + 1) * len(methods)]
+            kept = {name: read(path, showcase=True) for name, path in zip(methods, paths, strict=True)}
+            central = tables.add_windows(model, kept, signed, params.primary, dataset, split, times)
+            facts = (params.attribution, params.own_methods, params.seed, params.device)
+            networks = Networks.load(dataset, split, given.ensembles[place], *facts)
+            members = tables.add_networks(networks, central)
+            if members:
+                write_attention(file, model, members, asked, count)
+            if model == params.shown:
+                write_report(output.report, networks, asked, count, times)
+            modalities[model] = networks.modalities
+    return modalities
+
+
+def add_performance(
+    given: Any, params: Any, tables: Tables, asked: Asked, metrics: dict[str, Any], modalities: dict[str, list[str]]
+) -> None:
+    """Add calibration and ablations, from the predictions of all test samples, `asked`."""
+    told = {}
+    for model, path in zip(params.models, given.predictions, strict=True):
+        told[model] = predicted(read_table(path, ("sample", "target", "predicted")), asked)
+        tables.extend("calibration", model, calibration_rows(told[model], asked))
+    tables.rows["ablations"] += ablation_rows(told, modalities, metrics, params.shown, asked)
+
+
+if "snakemake" in globals():
+    with job(snakemake) as log:
+        given, params, output = snakemake.input, snakemake.params, snakemake.output
+        metrics = {model: read_json(path) for model, path in zip(params.models, given.metrics, strict=True)}
+        split, settings = read_table(given.split, ("sample", "group", "role")), params.analysis
+        with Dataset.open(given.dataset) as dataset:
+            chances = settings["resamples"], params.seed
+            asked = Asked.choose(dataset, split, settings["samples"], *chances)
+            tables = Tables(asked, settings["permutations"])
+            modalities = analyze_models(given, params, dataset, split, tables, output)
+            test = Asked.of(dataset, split, np.flatnonzero(split["role"] == "test"), *chances)
+            add_performance(given, params, tables, test, metrics, modalities)
+        frames = tables.frames()
+        for name, frame in frames.items():
+            write_table(output[name], frame)
+        lines = note_lines(frames, metrics, params.shown, params.primary)
+        with whole(output.notes) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        log.info("%s", lines[0])

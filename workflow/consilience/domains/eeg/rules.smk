@@ -1,0 +1,67 @@
+# What the slice tells beside the chain: one job for the tables, which needs torch.
+SLICE_OF_EEG = domains.slices()["eeg"]
+TABLES_OF_EEG = (
+    "attention", "agreement", "outcomes", "class_patterns", "knockouts", "modalities", "edges", "windows", "calibration", "ablations",
+)  # fmt: skip
+
+
+# Study by study, since models and methods are the study's.
+for study_name, study in STUDIES.items():
+    if study.domain != "eeg":
+        continue
+    # The others are compared with the first that reads both modalities, where one does.
+    fused = [name for name in study.voters if len(study.settings["models"][name]["modalities"]) > 1]
+    shown, analysis = (fused or study.voters)[0], f"results/{study_name}/analysis"
+    EXTRA_NOTES[study_name] = [f"{analysis}/notes.txt"]
+    EXTRA_TARGETS[study_name] = [
+        *(f"{analysis}/{name}.tsv" for name in TABLES_OF_EEG),
+        f"{analysis}/report.txt",
+        f"{analysis}/attention.h5",
+    ]
+
+    rule:
+        name:
+            f"{study_name}_eeg_analysis"
+        input:
+            dataset=dataset_of,
+            split="results/{study}/split.tsv",
+            ensembles=of_models("results/{study}/models/{model}/ensemble.safetensors"),
+            metrics=of_models("results/{study}/models/{model}/metrics.json"),
+            predictions=of_models("results/{study}/models/{model}/predictions.tsv"),
+            attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
+        output:
+            **{name: told("eeg", f"results/{{study}}/analysis/{name}.tsv", f"{name}_table") for name in TABLES_OF_EEG},
+            report=told("eeg", "results/{study}/analysis/report.txt", "report"),
+            attention_maps="results/{study}/analysis/attention.h5",
+            notes="results/{study}/analysis/notes.txt",
+        log:
+            "logs/{study}/eeg_analysis.log",
+        benchmark:
+            "benchmarks/{study}/eeg_analysis.tsv"
+        wildcard_constraints:
+            study=study_name,
+        conda:
+            ENVIRONMENT
+        threads: SETTINGS["threads"]
+        resources:
+            mem_mb=memory(3000, 4),
+            runtime=240,
+            gpu=GPU,
+        params:
+            models=study.models,
+            shown=shown,
+            methods=study.methods,
+            own_methods=study.own_methods,
+            primary=study.primary,
+            window=setting("window"),
+            stride=setting("stride"),
+            analysis=setting("analysis"),
+            attribution=setting("attribution"),
+            seed=setting("seed"),
+            device=SETTINGS["device"],
+            threads=SETTINGS["threads"],
+            code=code(SLICE_OF_EEG / "analyze.py", "model", "explain"),
+        message:
+            "{wildcards.study}: tell what attention, modalities, edges and windows are worth to the networks"
+        script:
+            "analyze.py"
