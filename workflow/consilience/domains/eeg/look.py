@@ -1,0 +1,132 @@
+"""Looks at one recording: what speaks for its pattern by channel, band and window, and where both modalities attend.
+
+A folder a sample: the attribution, the text report, and the earlier system's three figures of attention.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from consilience.attribution.api import Explainer
+from consilience.attribution.targets import PredictedClass
+from consilience.dataset import Dataset
+from consilience.domains.eeg import (
+    ExplainabilityCapture,
+    batch_of,
+    create_explainability_report,
+    load_network,
+    plot_cross_modal_attention,
+    plot_head_contributions,
+    plot_modality_alignment,
+)
+from consilience.domains.eeg.model import build
+from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, NODES
+from consilience.figures.style import entitle, new_figure, styled
+from consilience.files import save_figure
+from consilience.jobs import job
+from consilience.training.ensemble import Ensemble
+
+TITLES = {"eeg": "EEG", "spectrogram": "Spectrogram"}
+MOST_TICKS = 12
+SETTINGS = ("steps", "draws", "noise", "blur", "internal_batch")
+
+
+def attributed(
+    dataset: str, ensemble: str, split: str, sample: str, method: str, settings: Mapping[str, float]
+) -> tuple[dict[str, np.ndarray], str]:
+    """Return what adds to the pattern that is predicted, by branch (windows, nodes, bands), and the pattern's name.
+
+    Means over the members with real labels, in logits less their mean (of two classes, in log-odds).
+    """
+    explainer = Explainer.load(ensemble, dataset, build, split=split, background=int(settings["background"]))
+    with Dataset.open(dataset) as opened:
+        rows = opened.rows_of([sample])
+        inputs = {name: opened.inputs(name, rows) for name in opened.branches}
+        masks = {f"mask_{name}": opened.mask(name, rows) for name in opened.branches}
+        auxiliary = opened.auxiliary(rows) | masks
+    own = {name: value for name, value in settings.items() if name in SETTINGS}
+    found = explainer.attribute(inputs, method, target=PredictedClass(), auxiliary=auxiliary, samples=[sample], **own)
+    return {name: part[0, 0] for name, part in found.arrays.items()}, found.classes[0]
+
+
+@styled
+def draw(parts: Mapping[str, np.ndarray], seconds: Mapping[str, Sequence[float]], title: str, method: str) -> Figure:
+    """Draw attributions (windows, nodes, bands) by branch: nodes by bands, and nodes by windows.
+
+    `seconds` are the middles of the windows, from the start of the segment.
+    """
+    figure = new_figure(11, 8.4)
+    panels = figure.subplots(
+        2, 2, height_ratios=[len(NODES[name]) for name in BRANCHES], width_ratios=(1, 1.6), squeeze=False
+    )
+    for row, name in zip(panels, BRANCHES, strict=True):
+        by_band, by_window = parts[name].sum(axis=0), parts[name].sum(axis=2).T
+        _heat(figure, row[0], by_band, NODES[name], list(BANDS_OF[name]), f"{TITLES[name]}, summed over windows")
+        middles = [f"{second:g}" for second in seconds[name]]
+        _heat(figure, row[1], by_window, NODES[name], middles, f"{TITLES[name]}, summed over bands")
+        row[1].set_xlabel("middle of the window (s from the segment's start)")
+    caption = (
+        f"What each channel or region adds ({method}, mean over members): red for the pattern, blue against it. Each "
+        "panel has its own scale: compare within panels. A pattern that is predicted wrongly is explained all the same."
+    )
+    entitle(figure, title, caption)
+    return figure
+
+
+def _heat(
+    figure: Figure, axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str
+) -> None:
+    limit = float(np.abs(values).max()) or 1.0
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    step = -(-len(columns) // MOST_TICKS)
+    axes.set_xticks(range(0, len(columns), step), columns[::step])
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0, labelsize=8)
+    axes.set_title(title)
+    figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
+
+
+def explain(folder: Path, given: Mapping[str, str], params: Mapping[str, object], sample: str) -> str:
+    """Write what one sample's explanation is into a folder, and return a line on it."""
+    classes, seconds = _facts(given["dataset"], params)
+    parts, pattern = attributed(
+        given["dataset"], given["ensemble"], given["split"], sample, params["primary"], params["attribution"]
+    )
+    network = load_network(given["ensemble"], Ensemble.load(given["ensemble"]).on_real_labels().members[0].member)
+    found = ExplainabilityCapture(network, network.fusion.heads).explain_batch(
+        batch_of(given["dataset"], [sample], given["ensemble"])
+    )
+    own = found["per_sample_explanations"][0]
+    true = classes[own["true_class"]]
+    title = f"{sample}: {params['model']} sees {pattern}; most raters see {true}"
+    names = {name: [f"{second:g} s" for second in middles] for name, middles in seconds.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    create_explainability_report(found, folder / "report.txt", classes, names, [sample])
+    save_figure(folder / "attribution.png", draw(parts, seconds, title, params["primary"]))
+    attention = found["attention_dict"]
+    plot_cross_modal_attention(attention, save_path=folder / "cross_attention.png")
+    plot_head_contributions(attention, network.fusion.heads, save_path=folder / "head_contributions.png")
+    plot_modality_alignment(attention, save_path=folder / "alignment.png")
+    return title
+
+
+def _facts(dataset: str, params: Mapping[str, object]) -> tuple[list[str], dict[str, list[float]]]:
+    """Return the classes, and the middles of the windows by branch in seconds."""
+    with Dataset.open(dataset) as opened:
+        counts = {name: branch.shape[0] for name, branch in opened.branches.items()}
+        classes = opened.classes
+    middles = {
+        name: [params["stride"] * place + params["window"] / 2 for place in range(count)]
+        for name, count in counts.items()
+    }
+    return classes, middles
+
+
+if "snakemake" in globals():
+    with job(snakemake) as log:
+        folder = Path(snakemake.output.folder)
+        given = {name: snakemake.input[name] for name in ("dataset", "split", "ensemble")}
+        log.info("%s", explain(folder, given, dict(snakemake.params), snakemake.wildcards.sample))
