@@ -11,9 +11,11 @@ from consilience.attribution.store import read, write
 from consilience.dataset import Dataset
 from consilience.domains.eeg import analyze
 from consilience.domains.eeg.asked import Asked
+from consilience.domains.eeg.modalities import shapley
 from consilience.domains.eeg.model import build
 from consilience.domains.eeg.notes import note_lines
-from consilience.domains.eeg.patterns import head_maps
+from consilience.domains.eeg.patterns import entropies, head_maps
+from consilience.domains.eeg.performance import divergence
 from consilience.domains.eeg.tables import COLUMNS, Tables
 from consilience.domains.eeg.windows import central_share, own_class_maps, window_shares
 from consilience.evaluation import evaluate_test_role
@@ -112,6 +114,8 @@ def test_numbers_are_of_the_model_whose_name_they_bear(models, analysis):
     own = frame[(frame["model"] == "many") & (frame["member"] == 1) & (frame["head"] == 3)].iloc[0]
     assert own["top_weight"] == pytest.approx(top)
     assert row["samples"] == 9
+    before = networks.attention(asked.ids, untrained=True)[1]["eeg_to_spec"]
+    assert own["untrained_entropy"] == pytest.approx(entropies(before)[:, 3].mean())
     edges = analysis[0].frames()["edges"]
     every = edges[(edges["model"] == "many") & (edges["target"] == "all")].set_index(["branch", "first", "second"])
     found = networks.edges(asked.ids)
@@ -119,6 +123,26 @@ def test_numbers_are_of_the_model_whose_name_they_bear(models, analysis):
     place = found.pairs.index(("spectrogram", "LL", "LP"))
     expected = effects[place][:, np.arange(9), asked.labels].mean()
     assert every.loc[("spectrogram", "LL", "LP"), "effect"] == pytest.approx(expected)
+
+
+def test_what_is_compared_is_the_whole_network_as_it_predicts(models, analysis):
+    dataset, given, _, _ = models
+    asked, frames = analysis[0].asked, analysis[0].frames()
+    networks = Study.of(dataset, "many", heads=4).networks(given.ensembles[1])
+    said = networks.predictions(asked.ids)
+    right = said.probabilities.mean(axis=0).argmax(axis=1) == asked.labels
+    rows = frames["outcomes"].set_index(["model", "statistic"]).loc[("many", "confidence")]
+    assert (rows["correct_samples"], rows["incorrect_samples"]) == (right.sum(), (~right).sum())
+    assert right.sum() != (~right).sum()
+    knockouts = frames["knockouts"].set_index(["model", "direction", "head", "member", "kind"])
+    after = networks.knockouts(asked.ids)[("spec_to_eeg", 3, "removed")].probabilities[1]
+    change = divergence(asked.votes, after) - divergence(asked.votes, said.probabilities[1])
+    row = knockouts.loc[("many", "spec_to_eeg", 3, 1, "removed")]
+    assert row["kl_change"] == pytest.approx(np.average(change, weights=asked.weight))
+    players = shapley(networks.coalitions(asked.ids))
+    value = players["eeg"].mean(axis=0)[np.arange(9), asked.labels].mean()
+    modalities = frames["modalities"].set_index(["model", "target", "player"])
+    assert modalities.loc[("many", "all", "eeg"), "value"] == pytest.approx(value)
 
 
 def test_central_shares_stand_at_the_samples_whose_maps_are_kept(models, analysis):

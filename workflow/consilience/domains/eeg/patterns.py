@@ -59,8 +59,7 @@ def distances(maps: np.ndarray) -> np.ndarray:
     if heads < 2:
         return np.full(heads, np.nan)
     own = np.nan_to_num(maps)
-    others = (own.sum(axis=0) - own) / (heads - 1)
-    first, second = (_rows_to_one(part) for part in (own, others))
+    first, second = (_rows_to_one(part) for part in (own, own.sum(axis=0) - own))
     divergence = _entropy((first + second) / 2) - (_entropy(first) + _entropy(second)) / 2
     known = np.isfinite(maps).any(axis=(0, 2))
     return np.sqrt(np.clip(divergence, 0, 1))[:, known].mean(axis=1)
