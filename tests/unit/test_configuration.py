@@ -31,10 +31,26 @@ def test_defaults_are_filled_at_every_depth(tmp_path):
     assert settings["training"]["recipe"] == "sgd"
     assert settings["split"]["salt"] == "consilience"
     assert settings["models"] == {
-        "small": {"width": 4, "kind": "perceptron", "consensus": True},
-        "large": {"width": 8, "kind": "perceptron", "consensus": True},
+        "small": {"width": 4, "kind": "perceptron", "consensus": True, "explain": True},
+        "large": {"width": 8, "kind": "perceptron", "consensus": True, "explain": True},
     }
     assert "epochs" not in settings["training"]  # the recipe's to say
+
+
+def test_a_model_need_not_be_explained(tmp_path):
+    alone = {"explain": False, "consensus": False}
+    found = study(tmp_path, {"models": {"alone": alone, "narrow": {}, "silent": {"consensus": False}, "wide": {}}})
+    assert found.models == ["alone", "narrow", "silent", "wide"]
+    assert found.explained == ["narrow", "silent", "wide"]
+    assert found.voters == ["narrow", "wide"]
+
+
+def test_votes_of_models_that_are_not_explained_do_not_count(tmp_path):
+    with pytest.raises(ConsilienceError) as caught:
+        study(tmp_path, {"models.large.explain": False})
+    assert [line.split(": ")[1] for line in str(caught.value).split("\n")] == [
+        "models.large.explain", "consensus.minimum_models",
+    ]  # fmt: skip
 
 
 def test_relative_paths_belong_to_the_study_file(tmp_path, monkeypatch):
@@ -81,6 +97,22 @@ def test_a_checkpoint_is_no_raw_file(tmp_path):
         (
             {"models.large.consensus": False},
             "consensus.minimum_models: 2, but 1 model has a vote; set consensus.minimum_models to 1, or add a model$",
+        ),
+        (
+            {"models.large.explain": False, "consensus.minimum_models": 1},
+            "models.large.explain: false, but the model has a vote; set models.large.consensus: false$",
+        ),
+        (
+            {"models.small.explain": False, "models.small.consensus": True, "consensus.minimum_models": 1},
+            "models.small.explain: false, but the model has a vote; set models.small.consensus: false$",
+        ),
+        (
+            {"models.large": {"explain": False, "consensus": False}},
+            "consensus.minimum_models: 2, but 1 model has a vote; set consensus.minimum_models to 1, or add a model$",
+        ),
+        (
+            {"models.small.explain": False, "models.large": {"explain": False, "consensus": False}},
+            "models: none is explained, so that none has a vote; set explain: true for at least one$",
         ),
         ({"models.small.checkpoint": "none.pt"}, "models.small.checkpoint: none.pt: no such file or folder"),
         ({"source": {"kind": "folder", "path": "gone"}}, "source.path: gone: no such file or folder"),
@@ -156,13 +188,13 @@ def test_what_is_refused_is_not_judged_again(tmp_path):
     text = """
         domain: toy
         source: {kind: simulate}
-        models: {small: {consensus: perhaps}, large: 3}
+        models: {small: {consensus: perhaps}, large: 3, other: {explain: seldom}}
         split: {train: much, test: 0.9}
         attribution: {methods: [7], primary: saliency}
         linear: {folds: }
     """
     assert [line.split(": ")[0] for line in faults(text, tmp_path)] == [
-        "attribution.methods.0", "linear.folds", "models.large", "models.small.consensus", "split.train",
+        "attribution.methods.0", "linear.folds", "models.large", "models.other.explain", "models.small.consensus", "split.train",
     ]  # fmt: skip
 
 

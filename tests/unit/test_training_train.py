@@ -56,7 +56,7 @@ def test_a_signal_is_learned_and_predicted_in_the_target_s_unit(folder):
 
 
 def test_tables_have_the_columns_of_the_contract(folder):
-    model = trained(folder / "regression.h5", {**SPECIFICATION, "consensus": False})
+    model = trained(folder / "regression.h5", {**SPECIFICATION, "consensus": False, "explain": False})
     assert list(model.members.columns) == ["member", "model", "seed", "rows", "permuted"]
     assert list(model.history.columns) == ["member", "epoch", "train_loss", "validation_loss", "best"]
     assert model.history.groupby("member")["best"].sum().tolist() == [1, 1]
@@ -192,7 +192,8 @@ def test_a_checkpoint_takes_the_place_of_training(folder, tmp_path, monkeypatch)
     model = trained(folder / "regression.h5")
     model.ensemble.save(tmp_path / "ensemble.safetensors")
     monkeypatch.setattr(train, "train_member", None)
-    specification = {**SPECIFICATION, "checkpoint": str(tmp_path / "ensemble.safetensors"), "consensus": True}
+    of_the_chain = {"checkpoint": str(tmp_path / "ensemble.safetensors"), "consensus": True, "explain": True}
+    specification = {**SPECIFICATION, **of_the_chain}
     again = trained(folder / "regression.h5", specification)
     assert np.array_equal(again.predicted, model.predicted)
     assert again.history.empty

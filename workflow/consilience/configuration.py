@@ -69,6 +69,11 @@ class Study:
         return [name for name, model in self.settings["models"].items() if model["consensus"]]
 
     @property
+    def explained(self) -> list[str]:
+        """The models that are explained, the voters among them; the others are trained and tested alone."""
+        return [name for name, model in self.settings["models"].items() if model["explain"]]
+
+    @property
     def methods(self) -> list[str]:
         """The attribution methods."""
         return self.settings["attribution"]["methods"]

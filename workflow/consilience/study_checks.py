@@ -243,9 +243,16 @@ def unknown_methods(settings: dict[str, Any], own: dict[str, dict[str, Any]], sc
 
 
 def _votes(settings: dict[str, Any]) -> Iterator[str]:
-    votes = [model.get("consensus") for model in settings.get("models", {}).values()]
-    minimum, voters = settings.get("consensus", {}).get("minimum_models"), sum(filter(None, votes))
-    if not votes or None in votes or minimum is None or voters >= minimum:
+    models, minimum = settings.get("models", {}), settings.get("consensus", {}).get("minimum_models")
+    if models and all(model.get("explain") is False for model in models.values()):
+        yield "models: none is explained, so that none has a vote; set explain: true for at least one"
+        return
+    for name, model in models.items():
+        if model.get("explain") is False and model.get("consensus"):
+            yield f"models.{name}.explain: false, but the model has a vote; set models.{name}.consensus: false"
+    keys = [(model.get("explain"), model.get("consensus")) for model in models.values()]
+    voters = sum(all(pair) for pair in keys)
+    if not models or any(None in pair for pair in keys) or minimum is None or voters >= minimum:
         return
     have = f"{voters or 'no'} {'model has' if voters < 2 else 'models have'} a vote"
     remedy = f"set consensus.minimum_models to {voters}, or add a model" if voters else "give a model a vote"

@@ -27,7 +27,7 @@ from consilience.training.members import Member, enumerate_members, member_seed,
 from consilience.training.recipes import resolve
 from consilience.training.stacked import train_stack
 
-NOT_OF_THE_NETWORK = ("checkpoint", "consensus")
+NOT_OF_THE_NETWORK = ("checkpoint", "consensus", "explain")
 HISTORY = ("member", "epoch", "train_loss", "validation_loss", "best")
 PREDICTION_BYTES = 2**26
 
