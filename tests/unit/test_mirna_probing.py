@@ -172,7 +172,7 @@ def test_the_shown_model_is_asked_and_what_it_says_is_kept(study, networks, tmp_
     predictions(study, tmp_path / "p.tsv")
     settings = {"n_samples": 3, "interaction_samples": 2, "window": 4, "draws": 1, "permutations": 20, "resamples": 10}
     tables = Tables(Pairs.of(study.dataset, samples, K), settings, 0)
-    params = Given(analysis=settings, models=["other", "tiny"], shown="tiny")
+    params = Given(analysis=settings, explained=["other", "tiny"], shown="tiny")
     given = Given(predictions=[tmp_path / "absent.tsv", tmp_path / "p.tsv"])
     falls = networks.falls(samples)
     tables.add_falls("tiny", falls)

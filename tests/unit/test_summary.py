@@ -1,9 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+from consilience import summary
 from consilience.evaluation import best_loss
+from consilience.files import write_json, write_table
 from consilience.summary import StudyResults, note_lines, summary_lines, summary_row
 
 
@@ -54,7 +57,7 @@ def study(
         networks={
             "one": metrics(network, trivial, task, name, **facts),
             "two": metrics(None, trivial, task, name),
-            # The best on the test role, which must not choose.
+            # The best on the test role, which must not choose; it is not explained.
             "three": metrics(0.9, trivial, task, name),
         },
         linear={
@@ -102,6 +105,24 @@ def test_the_row_names_what_validation_and_the_consensus_choose():
     assert (row["network"], row["network_value"]) == ("one", 0.5)
     assert (row["linear"], row["linear_low"]) == ("ridge", pytest.approx(0.2))
     assert (row["trivial"], row["trivial_value"], row["top_drivers"]) == ("mean", 0.0, "+a (2/2);-b (1/2)")
+
+
+def test_of_models_that_are_not_explained_training_alone_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(summary, "read", lambda path: SimpleNamespace(remarks=[str(path.relative_to(tmp_path))]))
+    roles = {role: {"samples": 3} for role in ("train", "validation", "test")}
+    write_json(tmp_path / "split.json", {"roles": roles, "shared": {}, "excluded": {}, "apart": []})
+    write_json(tmp_path / "linear" / "metrics.json", {})
+    history = pd.DataFrame({"validation_loss": [2.0], "best": [True]})
+    for model in ("alone", "one"):
+        write_json(tmp_path / "models" / model / "metrics.json", metrics(0.5, 0.1, "regression", "r2"))
+        write_table(tmp_path / "models" / model / "history.tsv", history)
+    for file in ("audit.tsv", "drivers.csv", "top_drivers.csv", "overlap.csv"):
+        write_table(tmp_path / file, pd.DataFrame({"feature": ["a"]}))
+    write_table(tmp_path / "faithfulness" / "one.tsv", checks(0.1, -0.1))
+    found = StudyResults.load(tmp_path, ["alone", "one"], ["one"], ["one"], "saliency", simulated=False)
+    assert list(found.networks) == list(found.validation) == ["alone", "one"]
+    assert found.remarks == {"one": ["attributions/one/saliency.h5"]}
+    assert list(found.checks) == list(found.gaps) == ["one"]
 
 
 def test_the_validation_loss_is_that_of_the_states_kept(tmp_path):

@@ -15,9 +15,11 @@ from run_workflow import ROOT, STUDIES, jobs, snakemake
 
 from consilience.attribution.store import read
 from consilience.configuration import load_study
+from consilience.consensus.lists import ModelAttribution, top_list
 from consilience.dataset import Dataset
+from consilience.evaluation import with_interval
 from consilience.files import read_json, read_table, sha256
-from consilience.targets import targets_of
+from consilience.targets import MODEL_FILES, targets_of
 from consilience.training.ensemble import Ensemble
 
 pytestmark = pytest.mark.workflow
@@ -137,7 +139,7 @@ class TestContract:
         with self.dataset(base, study) as dataset:
             features, targets, samples = dataset.features, dataset.targets, len(dataset)
             shapes = {branch.name: branch.shape for branch in dataset.branches.values()}
-        for model in study.models:
+        for model in study.explained:
             for method in study.methods:
                 found = read(base / "attributions" / model / f"{method}.h5", showcase=True)
                 shape = (study.settings["training"]["seeds"], len(targets), len(features))
@@ -174,7 +176,7 @@ class TestContract:
             assert (merged[f"total_{direction}"] == merged[f"total_{direction}_driver"]).all()
             flags = matrix[[f"{model}_{direction}" for model in study.voters]]
             assert (flags.sum(axis=1) == matrix[f"total_{direction}"]).all()
-            for model in study.models:
+            for model in study.explained:
                 listed = read_table(base / "top" / f"{model}_{direction}.csv")
                 assert (sign * listed["average_attribution"] > 0).all()
                 assert listed.groupby("target").size().max() <= study.settings["consensus"]["top"]
@@ -198,7 +200,7 @@ class TestContract:
         base, study = self.base(finished, name)
         recovery = read_table(base / "recovery.tsv")
         assert set(recovery["scope"]) == {"consensus", "model", "member", "linear"}
-        assert set(recovery[recovery["scope"] == "model"]["name"]) == set(study.models)
+        assert set(recovery[recovery["scope"] == "model"]["name"]) == set(study.explained)
         assert recovery["average_precision"].between(0, 1).all()
 
 
@@ -222,6 +224,26 @@ def test_every_file_of_a_study_is_asked_for(finished, name):
     found = {str(path.relative_to(finished[0])) for path in base.rglob("*") if path.is_file()}
     own = {path for path in found if re.search(OWN_FILES.get(study.domain, NONE), path)}
     assert {path for path in found if "/raw/" not in path} == {*targets_of(study), *own}
+
+
+def test_a_model_that_is_not_explained_is_trained_and_tested_alone(finished):
+    base, study = finished[0] / "results" / "toy", load_study(STUDIES / "toy.yaml")
+    files = [str(path.relative_to(base)) for path in base.rglob("*ablation*")]
+    files += [str(path.relative_to(base)) for path in base.glob("*/ablation/*")]
+    assert sorted(files) == ["models/ablation", *sorted(f"models/ablation/{file}" for file in MODEL_FILES)]
+    assert study.models == ["perceptron", "ablation", "recurrent", "narrow"]
+    assert study.explained == ["perceptron", "recurrent", "narrow"]
+    # No file of a model behind it was taken for another's.
+    for model in study.explained:
+        attributions = read(base / "attributions" / model / f"{study.primary}.h5")
+        assert attributions.model == model
+        expected = top_list(ModelAttribution.of(attributions), study.settings["consensus"]["top"], "positive")
+        listed = read_table(base / "top" / f"{model}_positive.csv")
+        assert listed["feature"].tolist() == expected["feature"].tolist()
+        assert listed["magnitude"].to_numpy() == pytest.approx(expected["magnitude"].to_numpy())
+    value = read_json(base / "models" / "ablation" / "metrics.json")["test"]["kl_divergence"]
+    (part,) = [part for part in (finished[0] / "results" / "summary.txt").read_text().split("\n\n") if "toy: " in part]
+    assert re.search(rf"^ +ablation +{re.escape(with_interval(value))}$", part, re.MULTILINE)
 
 
 def test_a_slice_s_own_notes_stand_in_the_summary(finished):

@@ -8,7 +8,7 @@ import pytest
 from run_workflow import STUDIES, jobs, snakemake
 
 pytestmark = pytest.mark.workflow
-TRAINING = {"train": 3, "training_figures": 1, "toy_attribute": 3}
+TRAINING = {"train": 4, "training_figures": 1, "toy_attribute": 3}
 FAITHFULNESS = {"toy_faithfulness": 3}
 CONSENSUS = {"toy_consensus": 1, "toy_consensus_figures": 1, "overlap": 1, "recovery": 1, "summary": 1}
 

@@ -29,11 +29,11 @@ Metrics = dict[str, dict[str, Any]]
 class StudyResults:
     """The tables and metrics of a finished study.
 
-    By model: `validation` is the mean of the members' best validation losses (infinite for imported weights), `checks`
-    the table of faithfulness, `remarks` what attribution says of the network. `method` is the one whose lists form the
-    consensus. `shared` counts the split's own groups that stand in two roles. `own_notes` are those of the slice.
-    `excluded` counts the rows that the split left out by column of split.apart, and `apart` the values of each that
-    stand in two roles all the same.
+    By model: `validation` is the mean of the members' best validation losses (infinite for imported weights); of the
+    explained ones, `checks` is the table of faithfulness and `remarks` what attribution says of the network. `method`
+    is the one whose lists form the consensus. `shared` counts the split's own groups that stand in two roles.
+    `own_notes` are those of the slice. `excluded` counts the rows that the split left out by column of split.apart, and
+    `apart` the values of each that stand in two roles all the same.
     """
 
     base: Path
@@ -60,6 +60,7 @@ class StudyResults:
         cls,
         base: Path,
         models: Sequence[str],
+        explained: Sequence[str],
         voters: Sequence[str],
         method: str,
         simulated: bool,
@@ -81,8 +82,8 @@ class StudyResults:
             top=read_table(base / "top_drivers.csv"),
             overlap=read_table(base / "overlap.csv"),
             recovery=read_table(base / "recovery.tsv") if simulated else None,
-            checks={model: read_table(base / "faithfulness" / f"{model}.tsv", CHECK_COLUMNS) for model in models},
-            remarks={model: read(base / "attributions" / model / f"{method}.h5").remarks for model in models},
+            checks={model: read_table(base / "faithfulness" / f"{model}.tsv", CHECK_COLUMNS) for model in explained},
+            remarks={model: read(base / "attributions" / model / f"{method}.h5").remarks for model in explained},
             own_notes=[line for path in notes for line in Path(path).read_text(encoding="utf-8").splitlines()],
             excluded=_positive(split["excluded"]),
             apart={column: _positive(split["shared"][column]) for column in split["apart"]},

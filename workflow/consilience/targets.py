@@ -34,6 +34,8 @@ STUDY_FILES = (
     "figures/top_drivers_positive.png",
     "figures/top_drivers_negative.png",
 )
+# Folders of a study in which only explained models have files.
+EXPLANATIONS = ("attributions", "top", "faithfulness")
 PATTERN = re.compile(r"results/(?P<study>[^/]+)/(?:(?P<stage>models|attributions)/(?P<model>[^/]+)/)?.+$")
 
 
@@ -47,11 +49,18 @@ def targets_of(study: Study) -> Iterator[str]:
         yield from (f"{base}/{file}" for file in ("encoded.h5", "encoded.json"))
     for model in study.models:
         yield from (f"{base}/models/{model}/{file}" for file in MODEL_FILES)
-        yield from (f"{base}/attributions/{model}/{method}.h5" for method in study.methods)
-        yield from (f"{base}/top/{model}_{direction}.csv" for direction in ("positive", "negative"))
-        yield f"{base}/figures/top_{model}.png"
-        yield from (f"{base}/faithfulness/{model}{part}.tsv" for part in ("", "_curves"))
-        yield f"{base}/figures/faithfulness_{model}.png"
+    for model in study.explained:
+        yield from explanations_of(study, model)
+
+
+def explanations_of(study: Study, model: str) -> Iterator[str]:
+    """Yield every file that the chain makes of an explained model beside those of its training."""
+    base = f"results/{study.name}"
+    yield from (f"{base}/attributions/{model}/{method}.h5" for method in study.methods)
+    yield from (f"{base}/top/{model}_{direction}.csv" for direction in ("positive", "negative"))
+    yield f"{base}/figures/top_{model}.png"
+    yield from (f"{base}/faithfulness/{model}{part}.tsv" for part in ("", "_curves"))
+    yield f"{base}/figures/faithfulness_{model}.png"
 
 
 def downloads_of(study: Study) -> list[dict[str, str]]:
@@ -86,6 +95,10 @@ def check_targets(
         study = studies[name]
         if model and model not in study.models:
             raise ConsilienceError(f"{path}: {_unknown('model', model, study.models)} in study {name}")
+        for one in (one for one in study.models if one not in study.explained):
+            if path in explanations_of(study, one) or (match["stage"] == "attributions" and model == one):
+                explained = ", ".join(study.explained)
+                raise ConsilienceError(f"{path}: model {one} of study {name} is not explained; expected {explained}")
         method = PurePosixPath(path).name.removesuffix(".h5")
         if match["stage"] == "attributions" and method not in study.methods:
             raise ConsilienceError(f"{path}: {_unknown('method', method, study.methods)} in study {name}")

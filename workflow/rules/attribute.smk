@@ -17,6 +17,7 @@ for study_name, study in STUDIES.items():
             "benchmarks/{study}/attribute/{model}.tsv"
         wildcard_constraints:
             study=study_name,
+            model="|".join(study.explained),
         conda:
             ENVIRONMENT
         threads: SETTINGS["threads"]

@@ -21,7 +21,7 @@ from consilience import domains
 from consilience.configuration import check_config, load_studies
 from consilience.errors import ConsilienceError
 from consilience.fingerprint import fingerprint
-from consilience.targets import check_targets, downloads_of, targets_of
+from consilience.targets import EXPLANATIONS, check_targets, downloads_of, targets_of
 
 try:
     SETTINGS = check_config(config)
@@ -121,15 +121,19 @@ def raw_of(wildcards):
     return [file["path"] for file in downloads_of(study)] or list(study.raw)
 
 
-def of_models(pattern, methods=False):
-    """The paths of all models of the study, by the primary method or by every method."""
+def of_models(pattern, methods=False, explained=False):
+    """The paths of all models of the study, by the primary method or by every method.
+
+    With `explained`, and where only explained models have such files, the paths of those.
+    """
+    explained = explained or pattern.split("/")[2] in EXPLANATIONS
 
     def of(wildcards):
         study = study_of(wildcards)
         chosen = study.methods if methods else [study.primary]
         return [
             path
-            for model in study.models
+            for model in (study.explained if explained else study.models)
             for method in chosen
             for path in [pattern.format(study=study.name, model=model, method=method)]
         ]

@@ -9,8 +9,8 @@ for study_name, study in STUDIES.items():
             attributions=of_models("results/{study}/attributions/{model}/{method}.h5"),
             coefficients="results/{study}/linear/coefficients.tsv",
         output:
-            positive=[f"results/{{study}}/top/{model}_positive.csv" for model in study.models],
-            negative=[f"results/{{study}}/top/{model}_negative.csv" for model in study.models],
+            positive=[f"results/{{study}}/top/{model}_positive.csv" for model in study.explained],
+            negative=[f"results/{{study}}/top/{model}_negative.csv" for model in study.explained],
             matrix="results/{study}/top_matrix.csv",
             drivers="results/{study}/drivers.csv",
             top=report(
@@ -32,7 +32,7 @@ for study_name, study in STUDIES.items():
             mem_mb=memory(1500, 4),
             runtime=30,
         params:
-            models=study.models,
+            models=study.explained,
             voters=study.voters,
             settings=setting("consensus"),
             threads=SETTINGS["threads"],
@@ -46,13 +46,13 @@ for study_name, study in STUDIES.items():
         name:
             f"{study_name}_consensus_figures"
         input:
-            positive=[f"results/{{study}}/top/{model}_positive.csv" for model in study.models],
-            negative=[f"results/{{study}}/top/{model}_negative.csv" for model in study.models],
+            positive=[f"results/{{study}}/top/{model}_positive.csv" for model in study.explained],
+            negative=[f"results/{{study}}/top/{model}_negative.csv" for model in study.explained],
             drivers="results/{study}/drivers.csv",
             top="results/{study}/top_drivers.csv",
         output:
             lists=report(
-                [f"results/{{study}}/figures/top_{model}.png" for model in study.models],
+                [f"results/{{study}}/figures/top_{model}.png" for model in study.explained],
                 caption="../report/top_lists.rst",
                 category="{study}",
                 subcategory="drivers",
@@ -82,7 +82,7 @@ for study_name, study in STUDIES.items():
             mem_mb=memory(1500),
             runtime=15,
         params:
-            models=study.models,
+            models=study.explained,
             voters=study.voters,
             top=setting("consensus", "top"),
             threads=SETTINGS["threads"],

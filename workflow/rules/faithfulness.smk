@@ -30,7 +30,7 @@ for study_name, study in STUDIES.items():
             "benchmarks/{study}/faithfulness/{model}.tsv"
         wildcard_constraints:
             study=study_name,
-            model="|".join(study.models),
+            model="|".join(study.explained),
         conda:
             ENVIRONMENT
         threads: SETTINGS["threads"]

@@ -18,9 +18,11 @@ rule summary:
         attributions=[
             f"results/{name}/attributions/{model}/{study.primary}.h5"
             for name, study in STUDIES.items()
-            for model in study.models
+            for model in study.explained
         ],
-        checks=[f"results/{name}/faithfulness/{model}.tsv" for name, study in STUDIES.items() for model in study.models],
+        checks=[
+            f"results/{name}/faithfulness/{model}.tsv" for name, study in STUDIES.items() for model in study.explained
+        ],
         notes=lambda wildcards: [path for paths in EXTRA_NOTES.values() for path in paths],
         recoveries=[f"results/{name}/recovery.tsv" for name, study in STUDIES.items() if study.simulated],
     output:
@@ -40,6 +42,7 @@ rule summary:
         studies=lambda wildcards: {
             name: {
                 "models": study.models,
+                "explained": study.explained,
                 "voters": study.voters,
                 "method": study.primary,
                 "simulated": study.simulated,

@@ -9,9 +9,9 @@ rule fashion_analysis:
     input:
         dataset=dataset_of,
         split="results/{study}/split.tsv",
-        ensembles=of_models("results/{study}/models/{model}/ensemble.safetensors"),
-        metrics=of_models("results/{study}/models/{model}/metrics.json"),
-        histories=of_models("results/{study}/models/{model}/history.tsv"),
+        ensembles=of_models("results/{study}/models/{model}/ensemble.safetensors", explained=True),
+        metrics=of_models("results/{study}/models/{model}/metrics.json", explained=True),
+        histories=of_models("results/{study}/models/{model}/history.tsv", explained=True),
         attributions=of_models("results/{study}/attributions/{model}/{method}.h5"),
     output:
         **{name: told("fashion", f"results/{{study}}/analysis/{name}.tsv", f"{name}_table") for name in TABLES},
@@ -30,7 +30,7 @@ rule fashion_analysis:
         runtime=240,
         gpu=GPU,
     params:
-        models=lambda wildcards: study_of(wildcards).models,
+        models=lambda wildcards: study_of(wildcards).explained,
         voters=lambda wildcards: study_of(wildcards).voters,
         own_methods=lambda wildcards: study_of(wildcards).own_methods,
         analysis=setting("analysis"),
@@ -50,7 +50,7 @@ rule fashion_analysis:
 for study_name, study in STUDIES.items():
     if study.domain != "fashion":
         continue
-    shown, by_model = study.voters[0], [(kind, model) for kind in FIGURES_OF_MODELS for model in study.models]
+    shown, by_model = study.voters[0], [(kind, model) for kind in FIGURES_OF_MODELS for model in study.explained]
     EXTRA_NOTES[study_name] = [f"results/{study_name}/analysis/notes.txt"]
     EXTRA_TARGETS[study_name] = [
         *(f"results/{study_name}/analysis/{name}.tsv" for name in TABLES),
@@ -65,8 +65,8 @@ for study_name, study in STUDIES.items():
         input:
             dataset=dataset_of,
             split="results/{study}/split.tsv",
-            ensembles=of_models("results/{study}/models/{model}/ensemble.safetensors"),
-            metrics=of_models("results/{study}/models/{model}/metrics.json"),
+            ensembles=of_models("results/{study}/models/{model}/ensemble.safetensors", explained=True),
+            metrics=of_models("results/{study}/models/{model}/metrics.json", explained=True),
             predictions=f"results/{{study}}/models/{shown}/predictions.tsv",
             attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
             tables=expand("results/{{study}}/analysis/{name}.tsv", name=TABLES),
@@ -92,7 +92,7 @@ for study_name, study in STUDIES.items():
             mem_mb=memory(1500, 4),
             runtime=60,
         params:
-            models=study.models,
+            models=study.explained,
             shown=shown,
             methods=study.methods,
             own_methods=study.own_methods,

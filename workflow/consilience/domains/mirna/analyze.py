@@ -70,7 +70,7 @@ def summary(
         "n_samples_analyzed": len(pairs.labels),
         "n_samples_with_sheets": min(params.analysis["n_samples"], len(pairs.labels)),
         "n_background_samples": params.attribution["background"],
-        "model_checkpoint": {model: str(path) for model, path in zip(params.models, ensembles, strict=True)},
+        "model_checkpoint": {model: str(path) for model, path in zip(params.explained, ensembles, strict=True)},
         "k_mer": pairs.k,
         "methods_used": list(params.methods),
         "output_directory": f"results/{study}/analysis",
@@ -85,9 +85,9 @@ def summary(
 def analyze_models(
     given: Any, params: Any, dataset: Dataset, split: pd.DataFrame, tables: Tables, samples: Sequence[str]
 ) -> tuple[Networks, dict[str, np.ndarray]]:
-    """Add the tables of every model; return the networks of the shown one, and its falls under mutation."""
+    """Add the tables of every explained model; return the networks of the shown one, and its falls under mutation."""
     methods, signed = params.methods, signed_methods(params.methods, params.own_methods)
-    for place, model in enumerate(params.models):
+    for place, model in enumerate(params.explained):
         paths = given.attributions[place * len(methods) : (place + 1) * len(methods)]
         maps = {name: maps_of(dataset, read(path, showcase=True)) for name, path in zip(methods, paths, strict=True)}
         predicted = predicted_of(given.predictions[place], samples, dataset.targets[0])
@@ -113,7 +113,7 @@ def probe_shown(
 ) -> None:
     """Ask the shown model's networks about pairs of windows; adds their table and writes maps, `falls` among them."""
     settings, labels = params.analysis, tables.pairs.labels
-    place = params.models.index(params.shown)
+    place = params.explained.index(params.shown)
     outcome = outcomes(labels, predicted_of(given.predictions[place], samples, networks.target))
     chosen = [samples[row] for row in in_turn(outcome, settings["n_samples"])]
     positives = [name for name, label in zip(samples, labels, strict=True) if label == 1]
@@ -128,7 +128,7 @@ if "snakemake" in globals():
     with job(snakemake) as log:
         given, params, output = snakemake.input, snakemake.params, snakemake.output
         metrics = {model: read_json(path) for model, path in zip(params.models, given.metrics, strict=True)}
-        losses = {model: best_loss(path) for model, path in zip(params.models, given.histories, strict=True)}
+        losses = {model: best_loss(path) for model, path in zip(params.explained, given.histories, strict=True)}
         best = min(params.voters, key=losses.__getitem__)
         split = read_table(given.split, ("sample", "group", "role"))
         with Dataset.open(given.dataset) as dataset:

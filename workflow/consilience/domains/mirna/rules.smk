@@ -26,7 +26,7 @@ for study_name, study in STUDIES.items():
     ]
     ON_REQUEST[study_name] = [
         *ON_REQUEST.get(study_name, []),
-        *(f"results/{study_name}/numpy/{model}" for model in study.models),
+        *(f"results/{study_name}/numpy/{model}" for model in study.explained),
         *(f"results/{study_name}/pairs/{{sample}}.{kind}" for kind in ("png", "tsv")),
     ]
 
@@ -36,10 +36,10 @@ for study_name, study in STUDIES.items():
         input:
             dataset=dataset_of,
             split="results/{study}/split.tsv",
-            ensembles=of_models("results/{study}/models/{model}/ensemble.safetensors"),
+            ensembles=of_models("results/{study}/models/{model}/ensemble.safetensors", explained=True),
             metrics=of_models("results/{study}/models/{model}/metrics.json"),
-            histories=of_models("results/{study}/models/{model}/history.tsv"),
-            predictions=of_models("results/{study}/models/{model}/predictions.tsv"),
+            histories=of_models("results/{study}/models/{model}/history.tsv", explained=True),
+            predictions=of_models("results/{study}/models/{model}/predictions.tsv", explained=True),
             attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
             linear="results/{study}/linear/metrics.json",
             drivers="results/{study}/top_drivers.csv",
@@ -69,6 +69,7 @@ for study_name, study in STUDIES.items():
             gpu=GPU,
         params:
             models=study.models,
+            explained=study.explained,
             voters=study.voters,
             shown=shown,
             methods=study.methods,
