@@ -24,6 +24,7 @@ from consilience.training.train import predict_rows
 from tests.unit.eeg_networks import CLASSES, Study, write_study
 
 MODELS = {"tiny": {}, "many": {"heads": 4}, "eeg_only": {"modalities": ["eeg"]}}
+MODALITIES = {"tiny": ["eeg", "spectrogram"], "many": ["spectrogram", "eeg"], "eeg_only": ["eeg"]}
 METHODS = ["saliency", "gradient_x_input"]
 SETTINGS = {"samples": 9, "report_samples": 2, "permutations": 100, "resamples": 20}
 
@@ -59,16 +60,16 @@ def write_models(dataset, folder):
 
 def run(dataset, given, split, metrics, folder, **changes):
     params = SimpleNamespace(
-        models=list(MODELS), methods=METHODS, own_methods={}, shown="tiny", primary="gradient_x_input", window=10, stride=5,
+        models=list(MODELS), explained=list(MODELS), modalities=MODALITIES, methods=METHODS, own_methods={}, shown="tiny", primary="gradient_x_input", window=10, stride=5,
         analysis=SETTINGS, attribution={"reference": "mean"}, seed=0, device="cpu",
     )  # fmt: skip
     params.__dict__.update(changes)
     output = SimpleNamespace(attention_maps=folder / "attention.h5", report=folder / "report.txt")
     asked = Asked.choose(dataset, split, SETTINGS["samples"], SETTINGS["resamples"], 0)
     tables = Tables(asked, SETTINGS["permutations"])
-    modalities = analyze.analyze_models(given, params, dataset, split, tables, output)
+    analyze.analyze_models(given, params, dataset, split, tables, output)
     test = Asked.of(dataset, split, np.flatnonzero(split["role"] == "test"), SETTINGS["resamples"], 0)
-    analyze.add_performance(given, params, tables, test, metrics, modalities)
+    analyze.add_performance(given, params, tables, test, metrics)
     return tables, output
 
 
@@ -220,6 +221,17 @@ def test_without_whole_maps_there_are_no_windows(models, analysis, tmp_path):
     tables = Tables(analysis[0].asked, 100)
     assert tables.add_windows("tiny", {"saliency": one}, {"saliency": False}, "saliency", dataset, split, (10, 5)) == {}
     assert tables.frames()["windows"].empty
+
+
+def test_models_that_are_not_explained_are_judged_by_their_predictions_alone(models, tmp_path):
+    dataset, given, split, metrics = models
+    few = SimpleNamespace(
+        ensembles=given.ensembles[:1], attributions=given.attributions[:2], predictions=given.predictions
+    )
+    frames = run(dataset, few, split, metrics, tmp_path, explained=["tiny"])[0].frames()
+    for name, frame in frames.items():
+        assert set(frame["model"]) == (set(MODELS) if name in ("calibration", "ablations") else {"tiny"}), name
+    assert list(frames["ablations"]["modalities"]) == ["eeg + spectrogram", "eeg + spectrogram", "eeg"]
 
 
 def test_the_same_study_gives_the_same_bytes(models, analysis, tmp_path):

@@ -65,15 +65,15 @@ def window_names(count: int, seconds: float, stride: float) -> list[str]:
     return [f"{stride * place:g}-{stride * place + seconds:g} s" for place in range(count)]
 
 
-def analyze_models(given: Any, params: Any, dataset: Dataset, split: pd.DataFrame, tables: Tables, output: Any) -> dict:
-    """Add the tables of every model, write maps and report; return the modalities of every model."""
-    methods, asked, modalities = params.methods, tables.asked, {}
+def analyze_models(given: Any, params: Any, dataset: Dataset, split: pd.DataFrame, tables: Tables, output: Any) -> None:
+    """Add the tables of every explained model, write maps and report."""
+    methods, asked = params.methods, tables.asked
     signed, count = signed_methods(methods, params.own_methods), params.analysis["report_samples"]
     times = params.window, params.stride
     with write_h5(output.attention_maps) as file:
         write_strings(file, "classes", asked.classes)
         write_strings(file, "samples", asked.ids[:count])
-        for place, model in enumerate(params.models):
+        for place, model in enumerate(params.explained):
             paths = given.attributions[place * len(methods) : (place + 1) * len(methods)]
             kept = {name: read(path, showcase=True) for name, path in zip(methods, paths, strict=True)}
             central = tables.add_windows(model, kept, signed, params.primary, dataset, split, times)
@@ -84,19 +84,15 @@ def analyze_models(given: Any, params: Any, dataset: Dataset, split: pd.DataFram
                 write_attention(file, model, members, asked, count)
             if model == params.shown:
                 write_report(output.report, networks, asked, count, times)
-            modalities[model] = networks.modalities
-    return modalities
 
 
-def add_performance(
-    given: Any, params: Any, tables: Tables, asked: Asked, metrics: dict[str, Any], modalities: dict[str, list[str]]
-) -> None:
-    """Add calibration and ablations, from the predictions of all test samples, `asked`."""
+def add_performance(given: Any, params: Any, tables: Tables, asked: Asked, metrics: dict[str, Any]) -> None:
+    """Add calibration and ablations of all models, from the predictions of all test samples, `asked`."""
     told = {}
     for model, path in zip(params.models, given.predictions, strict=True):
         told[model] = predicted(read_table(path, ("sample", "target", "predicted")), asked)
         tables.extend("calibration", model, calibration_rows(told[model], asked))
-    tables.rows["ablations"] += ablation_rows(told, modalities, metrics, params.shown, asked)
+    tables.rows["ablations"] += ablation_rows(told, params.modalities, metrics, params.shown, asked)
 
 
 if "snakemake" in globals():
@@ -108,9 +104,9 @@ if "snakemake" in globals():
             chances = settings["resamples"], params.seed
             asked = Asked.choose(dataset, split, settings["samples"], *chances)
             tables = Tables(asked, settings["permutations"])
-            modalities = analyze_models(given, params, dataset, split, tables, output)
+            analyze_models(given, params, dataset, split, tables, output)
             test = Asked.of(dataset, split, np.flatnonzero(split["role"] == "test"), *chances)
-            add_performance(given, params, tables, test, metrics, modalities)
+            add_performance(given, params, tables, test, metrics)
         frames = tables.frames()
         for name, frame in frames.items():
             write_table(output[name], frame)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from consilience.calibration import reliability
 from consilience.domains.eeg.asked import Asked, renamed
+from consilience.domains.eeg.montage import BRANCHES
 
 CALIBRATION_COLUMNS = ("class", "bin", "samples", "mean_probability", "vote_fraction")
 ABLATION_COLUMNS = (
@@ -53,7 +54,8 @@ def ablation_rows(
     """
     base, rows = divergence(asked.votes, probabilities[shown]), []
     for model, own in probabilities.items():
-        row = {"model": model, "modalities": " + ".join(modalities[model]), "samples": len(asked)}
+        read = [name for name in BRANCHES if name in modalities[model]]
+        row = {"model": model, "modalities": " + ".join(read), "samples": len(asked)}
         row |= renamed(metrics[model]["test"]["kl_divergence"], "kl_divergence") | {"against": shown}
         if model != shown:
             found = asked.mean("value", divergence(asked.votes, own) - base, weight=asked.weight)

@@ -25,7 +25,7 @@ for study_name, study in STUDIES.items():
         input:
             dataset=dataset_of,
             split="results/{study}/split.tsv",
-            ensembles=of_models("results/{study}/models/{model}/ensemble.safetensors"),
+            ensembles=of_models("results/{study}/models/{model}/ensemble.safetensors", explained=True),
             metrics=of_models("results/{study}/models/{model}/metrics.json"),
             predictions=of_models("results/{study}/models/{model}/predictions.tsv"),
             attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
@@ -49,6 +49,8 @@ for study_name, study in STUDIES.items():
             gpu=GPU,
         params:
             models=study.models,
+            explained=study.explained,
+            modalities={name: model["modalities"] for name, model in study.settings["models"].items()},
             shown=shown,
             methods=study.methods,
             own_methods=study.own_methods,
