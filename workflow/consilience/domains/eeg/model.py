@@ -75,22 +75,26 @@ class CrossModalNetwork(nn.Module):
         """
         return self.classifier(self.pooled(eeg, spectrogram, **auxiliary)[0])
 
-    def pooled(
-        self, eeg: Tensor, spectrogram: Tensor, return_attention: bool = False, **auxiliary: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what the classifier reads (samples, width), and the attention by direction where it is asked for."""
-        tokens, absent = {}, {}
+    def tokens(self, eeg: Tensor, spectrogram: Tensor, **auxiliary: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return a token a window (samples, windows, width) of every modality that is read, and which are absent."""
+        found = {}
         for name, values in zip(BRANCHES, (eeg, spectrogram), strict=True):
             if name not in self.encoders:
                 continue
             mask = auxiliary.get(f"mask_{name}")
             nodes = torch.zeros_like(values[..., 0], dtype=torch.bool) if mask is None else mask.all(dim=-1)
             weights = auxiliary["coherence"] if self.weights and name == BRANCHES[0] else None
-            tokens[name], absent[name] = self.encoders[name](values, nodes, weights)
+            found[name] = self.encoders[name](values, nodes, weights)
+        return found
+
+    def pooled(
+        self, eeg: Tensor, spectrogram: Tensor, return_attention: bool = False, **auxiliary: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what the classifier reads (samples, width), and the attention by direction where it is asked for."""
+        tokens, absent = zip(*self.tokens(eeg, spectrogram, **auxiliary).values(), strict=True)
         if len(tokens) == 1:
-            (name,) = tokens
-            return self.pool(tokens[name], absent[name]), {}
-        fused = self.fusion(*tokens.values(), *absent.values(), return_attention=return_attention)
+            return self.pool(tokens[0], absent[0]), {}
+        fused = self.fusion(*tokens, *absent, return_attention=return_attention)
         return fused if return_attention else (fused, {})
 
 

@@ -23,12 +23,7 @@ def encoded(network: nn.Module, inputs: Sequence[Tensor], batch: Batch) -> dict[
 
     `inputs` are scaled, (samples, windows, nodes, bands) a branch.
     """
-    found = {}
-    for branch, values in zip(BRANCHES, inputs, strict=True):
-        if branch in network.encoders:
-            weights = batch.auxiliary[COHERENCE] if network.weights and branch == BRANCHES[0] else None
-            found[branch] = network.encoders[branch](values, absent_nodes(batch, branch), weights)
-    return found
+    return network.tokens(*inputs, **batch.auxiliary)
 
 
 @torch.no_grad()
