@@ -1,7 +1,10 @@
-# What the slice tells beside the chain: one job for the tables, which needs torch.
+# What the slice tells beside the chain: one job for the tables, which needs torch, and one for the figures, which does not.
 SLICE_OF_EEG = domains.slices()["eeg"]
 TABLES_OF_EEG = (
     "attention", "agreement", "outcomes", "class_patterns", "knockouts", "modalities", "edges", "windows", "calibration", "ablations",
+)  # fmt: skip
+FIGURES_OF_EEG = (
+    "topographies", "time_courses", "attention", "heads", "modalities", "edges", "calibration", "outcomes",
 )  # fmt: skip
 
 
@@ -17,6 +20,8 @@ for study_name, study in STUDIES.items():
         *(f"{analysis}/{name}.tsv" for name in TABLES_OF_EEG),
         f"{analysis}/report.txt",
         f"{analysis}/attention.h5",
+        *(f"results/{study_name}/figures/{name}.png" for name in FIGURES_OF_EEG),
+        f"results/{study_name}/figures/topographies.tsv",
     ]
 
     rule:
@@ -67,3 +72,42 @@ for study_name, study in STUDIES.items():
             "{wildcards.study}: tell what attention, modalities, edges and windows are worth to the networks"
         script:
             "analyze.py"
+
+    rule:
+        name:
+            f"{study_name}_eeg_figures"
+        input:
+            attributions=f"results/{{study}}/attributions/{shown}/{study.primary}.h5",
+            tables=expand("results/{{study}}/analysis/{name}.tsv", name=TABLES_OF_EEG),
+            attention_maps="results/{study}/analysis/attention.h5",
+            metrics=of_models("results/{study}/models/{model}/metrics.json"),
+            linear="results/{study}/linear/metrics.json",
+            truth=["results/{study}/truth.tsv"] if study.simulated else [],
+        output:
+            **{name: told("eeg", f"results/{{study}}/figures/{name}.png", name) for name in FIGURES_OF_EEG},
+            topographies_table=told("eeg", "results/{study}/figures/topographies.tsv", "topographies_table"),
+        log:
+            "logs/{study}/eeg_figures.log",
+        benchmark:
+            "benchmarks/{study}/eeg_figures.tsv"
+        wildcard_constraints:
+            study=study_name,
+        conda:
+            ENVIRONMENT
+        threads: SETTINGS["threads"]
+        resources:
+            mem_mb=memory(1500, 8),
+            runtime=60,
+        params:
+            models=study.models,
+            shown=shown,
+            own_methods=study.own_methods,
+            primary=study.primary,
+            window=setting("window"),
+            stride=setting("stride"),
+            threads=SETTINGS["threads"],
+            code=code(SLICE_OF_EEG / "draw.py"),
+        message:
+            "{wildcards.study}: draw where and when attributions lie, and what attention, modalities and edges are worth"
+        script:
+            "draw.py"
