@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "workflow" / "consilience"
 CHAIN = [*ROOT.glob("workflow/rules/*.smk"), *ROOT.glob("workflow/scripts/*.py"), ROOT / "Snakefile"]
 SLICES = sorted(path.parent.name for path in LIBRARY.glob("domains/*/schema.yaml"))
-HEAVY = ("torch", "sklearn", "statsmodels", "matplotlib", "captum", "shap", "torch_geometric", "pandas")
+HEAVY = ("torch", "sklearn", "statsmodels", "matplotlib", "captum", "shap", "torch_geometric", "mne", "pandas")
 
 
 def imports(path):
@@ -69,6 +69,10 @@ def test_the_chain_names_no_domain(path):
         ("consilience.domains.fashion.simulate", tuple(name for name in HEAVY if name != "pandas")),
         ("consilience.domains.fashion.draw", ("torch", "captum", "shap")),
         ("consilience.domains.mirna.draw", ("torch", "captum", "shap")),
+        ("consilience.domains.eeg", HEAVY),
+        ("consilience.domains.eeg.prepare", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.domains.eeg.simulate", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.domains.eeg.draw", ("torch", "torch_geometric", "captum", "shap")),
         ("consilience.evaluation", ("torch", "matplotlib", "captum", "shap")),
     ],
 )

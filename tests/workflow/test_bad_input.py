@@ -1,9 +1,11 @@
 """What a person sees when something is wrong: one clear line, a non-zero exit, nothing half-written."""
 
 import re
+import shutil
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from run_workflow import STUDIES, snakemake
@@ -48,7 +50,7 @@ def test_a_study_with_faults_names_them_all_and_starts_nothing(tmp_path):
         (["results/fashion_tiny/figures/class_maps_k3.png"], "nearest: results/fashion_tiny/figures/class_maps_k"),
         (
             ["results/toi/drivers.csv"],
-            "no study 'toi' among expression_tiny, fashion_tiny, mirna_tiny, toy, toy_two_classes; nearest: toy",
+            "no study 'toi' among eeg_tiny, expression_tiny, fashion_tiny, mirna_tiny, toy, toy_two_classes; nearest: toy",
         ),
     ],
 )
@@ -166,4 +168,30 @@ def test_a_table_of_pairs_that_is_none_is_one_line_and_leaves_nothing(tmp_path, 
     output, left = failing(tmp_path, {**content, "source": {"kind": "csv", "path": "../pairs.csv"}})
     (line,) = lines_with(output, "Error in prepare (study mine): ")
     assert re.search(f"pairs.csv: {message}", line)
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("missing", r"train_eegs/1000\.parquet: no such file.*line 2 of train\.csv"),
+        ("votes", r"train\.csv: line 2: .*sum to (zero|0)"),
+        ("channel", r"train_eegs/1000\.parquet: .*Cz"),
+    ],
+)
+def test_a_folder_of_recordings_that_is_none_is_one_line_and_leaves_nothing(finished, tmp_path, change, message):
+    folder = shutil.copytree(finished[0] / "results" / "eeg_tiny" / "raw", tmp_path / "hms")
+    eeg, table = folder / "train_eegs" / "1000.parquet", pd.read_csv(folder / "train.csv")
+    if change == "missing":
+        eeg.unlink()
+    elif change == "channel":
+        pd.read_parquet(eeg).drop(columns="Cz").to_parquet(eeg)
+    else:
+        table.loc[0, [name for name in table if name.endswith("_vote")]] = 0
+        table.to_csv(folder / "train.csv", index=False)
+    content = yaml.safe_load((STUDIES / "eeg_tiny.yaml").read_text())
+    source = {"kind": "hms", "path": "../hms", "eeg_seconds": 20, "spectrogram_seconds": 26}
+    output, left = failing(tmp_path, {**content, "source": source})
+    (line,) = lines_with(output, "Error in prepare (study mine): ")
+    assert re.search(message, line)
     assert left == []

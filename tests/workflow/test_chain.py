@@ -23,21 +23,22 @@ from consilience.targets import MODEL_FILES, targets_of
 from consilience.training.ensemble import Ensemble
 
 pytestmark = pytest.mark.workflow
-NAMES = ("toy", "toy_two_classes", "expression_tiny", "fashion_tiny", "mirna_tiny")
+NAMES = ("toy", "toy_two_classes", "expression_tiny", "fashion_tiny", "mirna_tiny", "eeg_tiny")
 DRIVER_COLUMNS = [
     "feature", "target", "rank", "direction", "average_attribution", "total_positive", "total_negative",
     "total_models", "stability_score", "directional_confidence", "confidence_score", "sign_probability",
     "linear_coefficient", "linear_rank", "in_overlap",
 ]  # fmt: skip
 
-# By domain, the most that integrated gradients may miss: a quadrature, where max pools and many units bend the way.
-GAPS = {"mirna": 8e-2}
+# By domain, the most that integrated gradients may miss: a quadrature, where max pools, many units and attention bend the way.
+GAPS = {"mirna": 8e-2, "eeg": 8e-2}
 NONE = r"(?!)"
 # By domain, what only its own rules make.
 OWN_FILES = {
     "toy": r"/variable\.csv$|/variable\.txt$|/variance\.tsv$",
     "fashion": r"/analysis/|/figures/(class_maps|class_overlays|atoms|sheets|dictionary|ablation|methods_agreement|driver_maps)",
     "mirna": r"/analysis/|/figures/(pairs/|positions|interactions|methods_agreement|clusters|outcomes|kmer_maps|average_|sheets|mirna_conv1|site_conv1)",
+    "eeg": r"/analysis/|/figures/(topographies|time_courses|attention|heads|modalities|edges|calibration|outcomes)",
 }
 
 
@@ -266,7 +267,8 @@ def test_a_slice_s_own_method_and_a_named_reference_have_files(finished):
 
 def test_what_is_deleted_is_made_again(copied):
     for file in ("toy/top_matrix.csv", "toy_two_classes/variance.tsv", "expression_tiny/audit.tsv",
-                 "fashion_tiny/figures/sheets_k4.pdf", "mirna_tiny/analysis/enrichment.tsv"):  # fmt: skip
+                 "fashion_tiny/figures/sheets_k4.pdf", "mirna_tiny/analysis/enrichment.tsv",
+                 "eeg_tiny/analysis/modalities.tsv"):  # fmt: skip
         (copied / "results" / file).unlink()
     found = jobs(snakemake(copied, "--dry-run", check=True).stdout)
     assert {
@@ -275,6 +277,7 @@ def test_what_is_deleted_is_made_again(copied):
         "prepare",
         "fashion_tiny_fashion_figures",
         "mirna_tiny_mirna_analysis",
+        "eeg_tiny_eeg_analysis",
     } <= set(found)
 
 
@@ -384,3 +387,55 @@ def test_seed_k_mers_are_found_again_by_sequence_methods(finished):
     recovery = read_table(finished[0] / "results" / "mirna_tiny" / "recovery.tsv")
     rows = recovery[(recovery["scope"] == "consensus") & (recovery["effect"] == "linear")].set_index("method")
     assert rows.loc["mutagenesis", "average_precision"] > 2 * rows.loc["mutagenesis", "chance"]
+
+
+def test_a_recording_can_be_looked_at(finished, copied):
+    split = read_table(finished[0] / "results" / "eeg_tiny" / "split.tsv")
+    name = str(split.loc[split["role"] == "test", "sample"].iloc[0])
+    target = f"results/eeg_tiny/explanations/{name}"
+    run = snakemake(copied, target, names=("eeg_tiny",), check=True)
+    assert jobs(run.stdout) == {"eeg_look": 1}
+    files = ["alignment.png", "attribution.png", "cross_attention.png", "head_contributions.png", "report.txt"]
+    assert sorted(path.name for path in (copied / target).iterdir()) == files
+    with Dataset.open(copied / "results" / "eeg_tiny" / "dataset.h5") as dataset:
+        label = dataset.classes[dataset.labels[dataset.rows_of([name])[0]]]
+    assert f"({label})" in (copied / target / "report.txt").read_text().split("Ground Truth: ")[1].splitlines()[0]
+    run = snakemake(copied, "results/eeg_tiny/explanations/99999", names=("eeg_tiny",))
+    assert run.returncode
+    assert "no sample '99999'" in run.stdout
+    assert not (copied / "results/eeg_tiny/explanations/99999").exists()
+
+
+def test_the_readme_of_eeg_does_what_it_says(finished, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "results" / "eeg"
+    shutil.copytree(finished[0] / "results" / "eeg_tiny", folder, symlinks=True)
+    (folder / "models" / "fused").rename(folder / "models" / "small")
+    monkeypatch.chdir(tmp_path)
+    readme = ROOT / "workflow" / "consilience" / "domains" / "eeg" / "README.md"
+    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    names: dict = {}
+    exec(block.replace("num_heads=4", "num_heads=2"), names)
+    assert names["results"]["attention_dict"]["eeg_to_spec"].shape[:2] == (2, 2)
+    assert set(names["heads"]) == {"eeg_to_spec", "spec_to_eeg"}
+    assert "CORRECT" in capsys.readouterr().out.upper()
+    assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_coherence_is_kept_and_an_ablation_tested_but_not_explained(finished):
+    base = finished[0] / "results" / "eeg_tiny"
+    with Dataset.open(base / "dataset.h5") as dataset:
+        coherence = dataset.auxiliary()["coherence"]
+        assert coherence.shape[1:] == (3, 19, 19)
+    assert ((coherence == 0) | (coherence > 0.5)).all()
+    assert 0 < (coherence > 0).mean() < 0.9
+    ablations = read_table(base / "analysis" / "ablations.tsv").set_index("model")
+    value = read_json(base / "models" / "eeg_alone" / "metrics.json")["test"]["kl_divergence"]["value"]
+    assert ablations.loc["eeg_alone", "kl_divergence"] == pytest.approx(value)
+    assert not (base / "attributions" / "eeg_alone").exists()
+
+
+def test_planted_rhythms_are_found(finished):
+    recovery = read_table(finished[0] / "results" / "eeg_tiny" / "recovery.tsv")
+    linear = recovery[(recovery["scope"] == "linear") & (recovery["effect"] == "all")]
+    assert linear["average_precision"].mean() > 0.5
+    assert linear["chance"].max() < 0.15

@@ -110,6 +110,22 @@ def test_an_edit_in_the_mirna_slice_reruns_its_own(edited, file, expected):
     assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "mirna_tiny")) == without_summary(expected)
 
 
+EEG = {"eeg_tiny_eeg_analysis": 1, "eeg_tiny_eeg_figures": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("domains/eeg/pairings.py", EEG),
+        ("domains/eeg/scalp.py", {"eeg_tiny_eeg_figures": 1}),
+        ("domains/eeg/look.py", {}),
+    ],
+)
+def test_an_edit_in_the_eeg_slice_reruns_its_own(edited, file, expected):
+    path = f"workflow/consilience/{file}"
+    assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "eeg_tiny")) == without_summary(expected)
+
+
 @pytest.mark.parametrize(
     ("file", "expected"),
     [

@@ -8,6 +8,10 @@ FIGURES_OF_EEG = (
 )  # fmt: skip
 
 
+# By study, the model that one recording is looked at with.
+SHOWN_OF_EEG = {}
+
+
 # Study by study, since models and methods are the study's.
 for study_name, study in STUDIES.items():
     if study.domain != "eeg":
@@ -15,6 +19,9 @@ for study_name, study in STUDIES.items():
     # The others are compared with the first that reads both modalities, where one does.
     fused = [name for name in study.voters if len(study.settings["models"][name]["modalities"]) > 1]
     shown, analysis = (fused or study.voters)[0], f"results/{study_name}/analysis"
+    if fused:
+        SHOWN_OF_EEG[study_name] = shown
+        ON_REQUEST[study_name] = [*ON_REQUEST.get(study_name, []), f"results/{study_name}/explanations/{{sample}}"]
     EXTRA_NOTES[study_name] = [f"{analysis}/notes.txt"]
     EXTRA_TARGETS[study_name] = [
         *(f"{analysis}/{name}.tsv" for name in TABLES_OF_EEG),
@@ -111,3 +118,41 @@ for study_name, study in STUDIES.items():
             "{wildcards.study}: draw where and when attributions lie, and what attention, modalities and edges are worth"
         script:
             "draw.py"
+
+
+# On request: one sample, by the first voting model that reads both modalities.
+rule eeg_look:
+    input:
+        dataset=dataset_of,
+        split="results/{study}/split.tsv",
+        ensemble=lambda wildcards: (
+            f"results/{wildcards.study}/models/{SHOWN_OF_EEG[wildcards.study]}/ensemble.safetensors"
+        ),
+    output:
+        folder=directory("results/{study}/explanations/{sample}"),
+    log:
+        "logs/{study}/explanations/{sample}.log",
+    benchmark:
+        "benchmarks/{study}/explanations/{sample}.tsv"
+    wildcard_constraints:
+        study="|".join(SHOWN_OF_EEG) or NEVER,
+        sample="[^/]+",
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=memory(2500),
+        runtime=30,
+    params:
+        model=lambda wildcards: SHOWN_OF_EEG[wildcards.study],
+        primary=lambda wildcards: study_of(wildcards).primary,
+        window=setting("window"),
+        stride=setting("stride"),
+        attribution=setting("attribution"),
+        seed=setting("seed"),
+        threads=SETTINGS["threads"],
+        code=code(SLICE_OF_EEG / "look.py", "model", "explain"),
+    message:
+        "{wildcards.study}: look at {wildcards.sample}"
+    script:
+        "look.py"
