@@ -34,14 +34,12 @@ def attributions(targets=("seizure", "lpd", "gpd"), seed=0, scale=1.0):
     """Attributions of three members, the last of them trained on permuted labels."""
     random = np.random.default_rng(seed)
     shape = (3, len(targets), len(FEATURES))
-    values = {
-        name: scale * random.normal(size=shape) for name in ("magnitude", "average_attribution", "mean_attribution")
-    }
-    values["direction"] = random.normal(size=shape)
+    names = ("magnitude", "average_attribution", "mean_attribution", "direction")
+    every, values = ({name: scale * random.normal(size=shape) for name in names} for _ in range(2))
     members = pd.DataFrame({"member": range(3), "seed": range(3), "rows": "all", "permuted": [0, 0, 1]})
     return Attributions(
         "small", "integrated_gradients", "mean", pd.DataFrame(FEATURES, columns=["name", "branch"]), list(targets),
-        members, values, values, None, None, list("abcdefghi"), None, ["test"], "votes", False,
+        members, every, values, None, None, list("abcdefghi"), None, ["test"], "votes", False,
     )  # fmt: skip
 
 
@@ -113,7 +111,8 @@ def test_the_table_holds_means_over_the_members_and_what_is_planted():
     table = topography_table(found, True, truth(("lpd", "C4 delta"), ("lpd", "RP delta"), ("gpd", "C4 delta")))
     assert len(table) == 3 * 111
     expected = found.own_class["mean_attribution"][:2].mean(axis=0)
-    averages = found.own_class["average_attribution"][:2].mean(axis=0)
+    # As in the lists: the size over the class's own samples, the sign over all.
+    averages = np.sign(found.all["direction"][:2].mean(axis=0)) * found.own_class["magnitude"][:2].mean(axis=0)
     places = {name: place for place, (name, _) in enumerate(FEATURES)}
     for row in table.itertuples():
         line = found.targets.index(row.target)

@@ -54,11 +54,12 @@ class ModelAttribution:
     def of(cls, attributions: Attributions, consensus: bool = True) -> ModelAttribution:
         """Take the members that were trained on real labels, over the samples that speak for a target.
 
-        These are the samples of the class itself where there are three classes or more, and all explained samples
-        for a regression and for two classes, whose one log-odds concerns both.
+        Magnitudes are over the samples of the class itself where there are three classes or more, and over all
+        explained samples for a regression and for two classes, whose one log-odds concerns both. Directions are over
+        all of them always: at samples of its own class a network is often sure, where gradients vanish and turn.
         """
         own = attributions.own_class is not None and len(attributions.targets) >= 3
-        arrays = attributions.own_class if own else attributions.all
+        magnitudes = attributions.own_class if own else attributions.all
         real = attributions.real
         if not real.any():
             raise ConsilienceError(f"model {attributions.model}: no member was trained on real labels")
@@ -66,8 +67,8 @@ class ModelAttribution:
             attributions.model,
             list(attributions.features["name"]),
             list(attributions.targets),
-            np.asarray(arrays["magnitude"])[real],
-            np.asarray(arrays["direction"])[real],
+            np.asarray(magnitudes["magnitude"])[real],
+            np.asarray(attributions.all["direction"])[real],
             consensus,
         )
 

@@ -12,6 +12,7 @@ from matplotlib.patches import Circle
 from threadpoolctl import threadpool_limits
 
 from consilience.attribution.store import MEAN, Attributions
+from consilience.consensus.lists import ModelAttribution, ensemble
 from consilience.domains.eeg.attention_plots import COLORS
 from consilience.domains.eeg.marks import words
 from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, CHANNELS, NODES, feature_name
@@ -29,11 +30,11 @@ def topography_table(found: Attributions, signed: bool, truth: pd.DataFrame | No
     """Return a row a class and feature: the mean over the members, and over samples of the class.
 
     `value` is the mean attribution with its own sign (`mean_attribution`), or, of a method without one,
-    `average_attribution`, whose sign is that of the mean gradient. `planted` (0 or 1) says which features truth.tsv has
-    for the class, and is empty without it.
+    `average_attribution`, which ranks the model's lists: its sign is that of the mean gradient. `planted` (0 or 1) says
+    which features truth.tsv has for the class, and is empty without it.
     """
-    statistic = MEAN if signed and MEAN in found.own_class else "average_attribution"
-    values, averages = found.of_classes(statistic), found.of_classes("average_attribution")
+    averages = ensemble(ModelAttribution.of(found)).average_attribution
+    values = found.of_classes(MEAN) if signed and MEAN in found.own_class else averages
     planted = set() if truth is None else set(zip(truth["target"], truth["feature"], strict=True))
     places = {name: place for place, name in enumerate(found.features["name"])}
     rows = []
