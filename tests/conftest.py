@@ -19,3 +19,8 @@ def shared_data():
     if not SHARED.is_dir():
         pytest.skip(f"real data are not here ({SHARED}; set CONSILIENCE_SHARED_DATA)")
     return SHARED
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the longest test, so that no process waits for it, or for the studies it runs, at the end."""
+    items.sort(key=lambda item: item.name != "test_every_byte_is_the_same_on_one_core")

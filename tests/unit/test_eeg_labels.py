@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from consilience.audit import Audit
+from consilience.configuration import load_study
 from consilience.domains.eeg.labels import distinct, read_labels, votes_of
 from consilience.errors import ConsilienceError
 from tests.unit.eeg_examples import CLASSES, labels_table, write_labels
@@ -193,3 +195,26 @@ def test_the_real_table_is_read(shared_data):
     assert len(table) == len(raw)
     assert table["id"].tolist() == raw["label_id"].astype(str).tolist()
     assert (table[votes_of(classes)].to_numpy() == raw[votes_of(classes)].to_numpy()).all()
+
+
+def hms_study(folder, **keys):
+    (folder / "mine.yaml").write_text(
+        yaml.safe_dump({"domain": "eeg", "source": {"kind": "hms", "path": "raw"}, "models": "small", **keys})
+    )
+    return load_study(folder / "mine.yaml")
+
+
+def test_what_the_folder_holds_is_watched_and_not_the_folder_alone(tmp_path):
+    (tmp_path / "raw").mkdir()
+    assert hms_study(tmp_path).raw == (str(tmp_path / "raw"),)
+    for name in ("train_eegs", "train_spectrograms"):
+        (tmp_path / "raw" / name).mkdir()
+    (tmp_path / "raw" / "train.csv").touch()
+    names = ("train.csv", "train_eegs", "train_spectrograms")
+    assert hms_study(tmp_path).raw == tuple(str(tmp_path / "raw" / name) for name in names)
+
+
+def test_no_other_group_than_the_patient_is_taken(tmp_path):
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(ConsilienceError, match=r"split\.group: 'id' is not one of patient_id"):
+        hms_study(tmp_path, split={"group": "id"})

@@ -1,5 +1,7 @@
 """The network of eeg: graphs as torch_geometric batches them, masks that nothing leaks through, left told from right."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from consilience.domains import slices
 from consilience.domains.eeg.fusion import AttentionPooling, CrossModalFusion
 from consilience.domains.eeg.graphs import GraphEncoder, directed, repeated, weighted
 from consilience.domains.eeg.model import build
-from consilience.domains.eeg.montage import CHAINS, CHANNELS, EDGES, NEIGHBORS, NODES, REGIONS
+from consilience.domains.eeg.montage import CHAINS, CHANNELS, EDGES, NEIGHBORS, NODES, REGIONS, windows
 from consilience.errors import ConsilienceError
 from consilience.networks import NetworkContext
 
@@ -183,11 +185,17 @@ def test_what_is_masked_is_not_seen(readout):
     assert (attention["eeg_to_spec"][..., 2] == 0).all()
 
 
-def test_one_band_that_is_masked_does_not_take_the_node_away():
+def test_a_band_that_is_masked_is_read_as_the_center_and_the_node_stays():
     module, inputs, absent = network(), drawn(), masks()
     absent["mask_eeg"][:, :, 7, 2] = True
+    center = inputs[0].clone()
+    center[:, :, 7, 2] = 0
     with torch.no_grad():
-        torch.testing.assert_close(module(*inputs, **absent), module(*inputs, **masks()))
+        found = module(*inputs, **absent)
+        torch.testing.assert_close(found, module(center, inputs[1], **masks()), atol=1e-6, rtol=1e-5)
+        whole = masks()
+        whole["mask_eeg"][:, :, 7] = True
+        assert (found - module(*inputs, **whole)).abs().max() > 1e-4
 
 
 def test_nothing_masked_is_as_no_mask():
@@ -276,3 +284,23 @@ def test_gradients_reach_every_element_of_both():
 def test_the_montage_is_no_part_of_the_weights():
     assert not any("edges" in name for name in network().state_dict())
     assert np.array_equal(network().encoders["spectrogram"].graph.edges.shape, (2, 8))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "window", "stride"),
+    [
+        (50, 10, 5),
+        (600, 10, 5),
+        (50, 10, 0.1),
+        (600, 10, 0.1),
+        (50, 10, 0.2),
+        (20, 4, 0.4),
+        (10, 10, 5),
+        (9.9, 10, 5),
+        (12, 4, 3),
+    ],
+)
+def test_windows_are_counted_as_by_exact_fractions(seconds, window, stride):
+    exact = [Fraction(str(part)) for part in (seconds, window, stride)]
+    starts = [place for place in range(10000) if place * exact[2] + exact[1] <= exact[0]]
+    assert windows(seconds, window, stride) == len(starts)

@@ -295,13 +295,37 @@ def test_missing_values_in_one_channel_change_no_other(example, tmp_path):
 
 
 def test_distinct_rows_are_one_of_those_that_repeat(tmp_path):
-    labels = labels_table(eegs=(11,), rows=3).assign(seizure_vote=2, lpd_vote=1, other_vote=0)
+    votes = pd.DataFrame(
+        {"eeg_id": [11, 12, 13], "seizure_vote": [2, 0, 1], "lpd_vote": [1, 3, 0], "other_vote": [0, 0, 2]}
+    )
+    labels = labels_table(rows=3).drop(columns=["seizure_vote", "lpd_vote", "other_vote"]).merge(votes, on="eeg_id")
     folder, _ = write_folder(tmp_path / "raw", labels)
     _, target, samples, _, audit, _ = made(folder, tmp_path / "dataset.h5", {"rows": "distinct"})
-    assert samples["id"].tolist() == ["11001"]
-    np.testing.assert_allclose(target, [[2 / 3, 1 / 3, 0]])
+    assert samples["id"].tolist() == ["11001", "12001", "13001"]
+    np.testing.assert_allclose(target, [[2 / 3, 1 / 3, 0], [0, 1, 0], [1 / 3, 0, 2 / 3]])
     step = audit.set_index("step").loc["distinct"]
-    assert step[["samples_before", "samples_after"]].tolist() == [3, 1]
+    assert step[["samples_before", "samples_after"]].tolist() == [9, 3]
+
+
+def test_a_class_that_no_row_has_most_votes_for_is_refused(tmp_path):
+    labels = labels_table().assign(seizure_vote=2, lpd_vote=3, other_vote=1)
+    labels.loc[0, "seizure_vote"] = 9
+    folder, _ = write_folder(tmp_path / "raw", labels)
+    message = r"train\.csv: none of 9 rows has most votes in other_vote; expected some of every class"
+    with pytest.raises(ConsilienceError, match=message):
+        made(folder, tmp_path / "dataset.h5")
+    assert not (tmp_path / "dataset.h5").exists()
+
+
+def test_files_that_are_missing_are_told_before_the_first_is_read(tmp_path):
+    folder, labels = write_folder(tmp_path / "raw")
+    (folder / "train_eegs" / "11.parquet").write_bytes(b"no parquet")
+    (folder / "train_eegs" / "13.parquet").unlink()
+    (folder / "train_spectrograms" / "912.parquet").unlink()
+    line = 2 + labels["eeg_id"].eq(12).idxmax()
+    message = rf"912\.parquet: no such file \(1 more are missing\) \(line {line} of train\.csv\); source\.unusable"
+    with pytest.raises(ConsilienceError, match=message):
+        made(folder, tmp_path / "dataset.h5")
 
 
 def test_optional_columns_may_be_absent(tmp_path):
@@ -463,7 +487,7 @@ def test_a_folder_without_labels_is_refused(tmp_path):
         (
             {},
             {"window": 2.5, "graph": "coherence"},
-            r"^window: 2\.5; expected at least 3 seconds with graph: coherence",
+            r"^window: 2\.5; expected at least 4 seconds with graph: coherence",
         ),
     ],
 )
@@ -471,7 +495,7 @@ def test_windows_that_do_not_fit_are_refused_before_anything_is_read(tmp_path, s
     refused(tmp_path / "absent", tmp_path / "out", message, source, **keys)
 
 
-@pytest.mark.parametrize(("graph", "window"), [("adjacency", 2), ("coherence", 3)])
+@pytest.mark.parametrize(("graph", "window"), [("adjacency", 2), ("coherence", 4)])
 def test_segments_of_one_window_of_the_least_length_are_made(tmp_path, graph, window):
     folder, _ = write_folder(tmp_path / "raw", labels_table(eegs=(11,)))
     source = {"eeg_seconds": window, "spectrogram_seconds": window}

@@ -396,7 +396,7 @@ def test_a_recording_can_be_looked_at(finished, copied):
     run = snakemake(copied, target, names=("eeg_tiny",), check=True)
     assert jobs(run.stdout) == {"eeg_look": 1}
     files = ["alignment.png", "attribution.png", "cross_attention.png", "head_contributions.png", "report.txt"]
-    assert sorted(path.name for path in (copied / target).iterdir()) == files
+    assert sorted(path.name for path in (copied / target).iterdir() if path.name[0] != ".") == files
     with Dataset.open(copied / "results" / "eeg_tiny" / "dataset.h5") as dataset:
         label = dataset.classes[dataset.labels[dataset.rows_of([name])[0]]]
     assert f"({label})" in (copied / target / "report.txt").read_text().split("Ground Truth: ")[1].splitlines()[0]
@@ -426,7 +426,7 @@ def test_coherence_is_kept_and_an_ablation_tested_but_not_explained(finished):
     with Dataset.open(base / "dataset.h5") as dataset:
         coherence = dataset.auxiliary()["coherence"]
         assert coherence.shape[1:] == (3, 19, 19)
-    assert ((coherence == 0) | (coherence > 0.5)).all()
+    assert ((coherence == 0) | (coherence > 0.2)).all()
     assert 0 < (coherence > 0).mean() < 0.9
     ablations = read_table(base / "analysis" / "ablations.tsv").set_index("model")
     value = read_json(base / "models" / "eeg_alone" / "metrics.json")["test"]["kl_divergence"]["value"]

@@ -156,13 +156,18 @@ def _part(schema: dict[str, Any], key: str | int) -> dict[str, Any]:
 
 
 def paths(settings: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
-    """Yield the path-valued settings of a checked and resolved mapping."""
+    """Yield the path-valued settings of a checked and resolved mapping.
+
+    Of a folder whose schema says what it `holds`, these files and folders, where they are all there: an edit in place
+    does not change the time of the folder itself.
+    """
     for key, value in settings.items():
         part = _part(schema, key)
         if isinstance(value, dict):
             yield from paths(value, part)
         elif part.get("format") == "path" and value is not None:
-            yield value
+            held = [str(Path(value) / name) for name in part.get("holds", [])]
+            yield from held if held and all(Path(path).exists() for path in held) else [value]
 
 
 def resolve(settings: dict[str, Any], schema: dict[str, Any], folder: Path, key: str = "") -> Iterator[str]:

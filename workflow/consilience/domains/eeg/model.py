@@ -70,7 +70,8 @@ class CrossModalNetwork(nn.Module):
     def forward(self, eeg: Tensor, spectrogram: Tensor, **auxiliary: Tensor) -> Tensor:
         """Map inputs (samples, windows, nodes, bands) to raw outputs (samples, outputs).
 
-        `auxiliary` may hold `mask_eeg` and `mask_spectrogram`, bool of the inputs' shapes, true where absent, and holds
+        `auxiliary` may hold `mask_eeg` and `mask_spectrogram`, bool of the inputs' shapes, true where absent (0, the
+        center, is read there, and a node without any band is no part of its graph), and holds
         `coherence` (samples, windows, channels, channels) where the network was built for it.
         """
         return self.classifier(self.pooled(eeg, spectrogram, **auxiliary)[0])
@@ -82,9 +83,11 @@ class CrossModalNetwork(nn.Module):
             if name not in self.encoders:
                 continue
             mask = auxiliary.get(f"mask_{name}")
-            nodes = torch.zeros_like(values[..., 0], dtype=torch.bool) if mask is None else mask.all(dim=-1)
+            if mask is None:
+                mask = torch.zeros_like(values, dtype=torch.bool)
+            nodes = mask.all(dim=-1)
             weights = auxiliary["coherence"] if self.weights and name == BRANCHES[0] else None
-            found[name] = self.encoders[name](values, nodes, weights)
+            found[name] = self.encoders[name](values.masked_fill(mask, 0), nodes, weights)
         return found
 
     def pooled(

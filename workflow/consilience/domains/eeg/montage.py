@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 CHANNELS = (
     "Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1", "Fz", "Cz", "Pz",
     "Fp2", "F4", "C4", "P4", "F8", "T4", "T6", "O2",
@@ -34,11 +36,14 @@ NODES = {"eeg": CHANNELS, "spectrogram": REGIONS}
 EDGES = {"eeg": NEIGHBORS, "spectrogram": NEIGHBORING_REGIONS}
 BANDS_OF = {"eeg": BANDS, "spectrogram": SPECTROGRAM_BANDS}
 SAMPLING_RATE = 200  # Hz
+ROUNDING = 1e-6
 
 
 def windows(seconds: float, window: float, stride: float) -> int:
     """Return how many windows of `window` seconds, one every `stride`, lie in so many seconds."""
-    return int((seconds - window) // stride) + 1 if seconds >= window else 0
+    # Decimals that should divide evenly miss it by rounding: 40 / 0.1 is 399.99...
+    steps = (seconds - window) / stride
+    return math.floor(steps + ROUNDING) + 1 if steps > -ROUNDING else 0
 
 
 def feature_name(node: str, band: str) -> str:

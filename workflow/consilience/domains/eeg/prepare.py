@@ -55,8 +55,11 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int,
     dataset.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         spools = {name: stack.enter_context(Spool(dataset.parent, *kind)) for name, kind in plan.arrays().items()}
+        if plan.source.get("unusable") != "drop":
+            _check_files(folder, table, plan)
         measured = _measure(folder, table, plan, spools)
         kept = _kept(folder, table, measured, plan, audit)
+        _check_classes(folder / FILE, kept, classes)
         with write_dataset(dataset, "votes", TARGET, classes=classes, **_facts(folder, plan, measured)) as writer:
             writer.features(features)
             votes = kept[votes_of(classes)].to_numpy(np.float64)
@@ -136,11 +139,40 @@ def _measure(path: Path, table: pd.DataFrame, plan: Plan, spools: Mapping[str, S
     return measured
 
 
+def _check_files(folder: Path, table: pd.DataFrame, plan: Plan) -> None:
+    """Refuse recordings that are missing before the first is read; thousands take a while."""
+    missing = {}
+    for branch, column in zip(BRANCHES, RECORDINGS, strict=True):
+        first = table.drop_duplicates(column)
+        for identifier, line in zip(first[column], first["line"], strict=True):
+            if not (folder / file_of(branch, identifier)).is_file():
+                missing.setdefault(folder / file_of(branch, identifier), line)
+    if missing:
+        path, line = min(missing.items(), key=lambda item: item[1])
+        others = f" ({len(missing) - 1} more are missing)" if len(missing) > 1 else ""
+        _refuse(UnusableError(f"{path}: no such file{others}", "missing file"), f"line {line} of {FILE}", plan)
+
+
+def _check_classes(path: Path, kept: pd.DataFrame, classes: list[str]) -> None:
+    """Refuse a class without a sample of its own: nothing could be said of it."""
+    most = kept[votes_of(classes)].to_numpy().argmax(axis=1)
+    for place, name in enumerate(votes_of(classes)):
+        if not (most == place).any():
+            raise ConsilienceError(
+                f"{path}: none of {len(kept)} rows has most votes in {name}; expected some of every class (leave the "
+                "column out, or add it to another)"
+            )
+
+
+def _refuse(error: UnusableError, where: str, plan: Plan) -> None:
+    offer = "; source.unusable: drop leaves such rows out" if "unusable" in plan.source else ""
+    raise ConsilienceError(f"{error} ({where}){offer}") from error
+
+
 def _drop(error: UnusableError, where: str, plan: Plan, measured: Measured) -> None:
     """Count a row that cannot be used, or refuse it."""
     if plan.source.get("unusable") != "drop":
-        offer = "; source.unusable: drop leaves such rows out" if "unusable" in plan.source else ""
-        raise ConsilienceError(f"{error} ({where}){offer}") from error
+        _refuse(error, where, plan)
     measured.dropped[error.reason] = measured.dropped.get(error.reason, 0) + 1
     measured.examples.setdefault(error.reason, f"first: {error} ({where})")
 

@@ -24,6 +24,7 @@ from consilience.domains.eeg.signals import (
 from consilience.errors import ConsilienceError
 
 COHERENCE = "coherence"
+MORE_PIECES = 2
 MASK = "{} mask"
 READERS: dict[str, type[Recording]] = {"eeg": Eeg, "spectrogram": Spectrogram}
 # Channels that are counted for every segment, by their names in `EegWindows`.
@@ -80,8 +81,8 @@ class Plan:
             samples = seconds * SAMPLING_RATE
             if round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
                 raise ConsilienceError(f"{key}: {seconds:g}; expected seconds in steps of 1/{SAMPLING_RATE}, a sample")
-        # The coherence of one piece alone is 1, whatever the signals.
-        least = (FRAME + HOP * (settings["graph"] == COHERENCE)) / SAMPLING_RATE
+        # The coherence of one piece alone is 1, whatever the signals; of independent ones it is 0.34 with three.
+        least = (FRAME + MORE_PIECES * HOP * (settings["graph"] == COHERENCE)) / SAMPLING_RATE
         if window < least:
             raise ConsilienceError(
                 f"window: {window:g}; expected at least {least:g} seconds with graph: {settings['graph']}, since "
