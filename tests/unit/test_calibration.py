@@ -26,17 +26,17 @@ def case(seed: int, classes: int = 4, n: int = 120, groups: int = 15):
 
 
 def plain(fractions, probabilities, bins=10):
-    """Guo et al.'s equation 5, a sample and a bin at a time."""
+    """Guo et al.'s equation 5 with shares of votes for the share right, a sample and a bin at a time."""
     error = 0.0
     for m in range(1, bins + 1):
         inside = []
         for votes, row in zip(fractions.tolist(), probabilities.tolist(), strict=True):
             confidence = max(row)
             if (m - 1) / bins < confidence <= m / bins:
-                inside.append((confidence, row.index(confidence) == votes.index(max(votes))))
+                inside.append((confidence, votes[row.index(confidence)]))
         if inside:
-            mean = math.fsum(confidence for confidence, _ in inside) / len(inside)
-            error += len(inside) / len(fractions) * abs(mean - sum(right for _, right in inside) / len(inside))
+            mean, share = (math.fsum(values) / len(inside) for values in zip(*inside, strict=True))
+            error += len(inside) / len(fractions) * abs(mean - share)
     return error
 
 
@@ -58,8 +58,9 @@ def test_the_error_is_that_of_a_plain_loop(classes):
     assert value > 0.02
 
 
-def test_the_error_is_that_of_scikit_learns_curve():
+def test_the_error_is_that_of_scikit_learns_curve_where_raters_agree():
     fractions, probabilities, _ = case(5)
+    fractions = np.eye(4)[fractions.argmax(axis=1)]
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == fractions.argmax(axis=1)
     share, mean = calibration_curve(right, confidence, n_bins=10)
     counts = np.bincount(bin_of(confidence))
@@ -136,11 +137,11 @@ def test_an_edge_belongs_to_the_bin_below_it():
     assert error(fractions, probabilities)["value"] == pytest.approx((0.2 + 0.29) / 2)
 
 
-def test_of_equal_probabilities_and_votes_the_first_class_counts():
+def test_of_equal_probabilities_the_first_class_is_called():
     probabilities = np.array([[0.45, 0.45, 0.1], [0.05, 0.475, 0.475]])
-    fractions = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
-    assert error(fractions, probabilities)["value"] == pytest.approx(1 - (0.45 + 0.475) / 2)
-    assert error(fractions[:, ::-1], probabilities)["value"] == pytest.approx((0.45 + 0.475) / 2)
+    fractions = np.array([[0.5, 0.4, 0.1], [0.0, 0.9, 0.1]])
+    assert error(fractions, probabilities)["value"] == pytest.approx((0.9 + 0.5 - 0.45 - 0.475) / 2)
+    assert error(fractions[:, ::-1], probabilities)["value"] == pytest.approx((0.1 + 0.9 - 0.45 - 0.475) / 2)
 
 
 def rights(confidence: float, right: int, count: int = 20):
@@ -178,11 +179,28 @@ def test_sharpened_probabilities_of_many_samples_are_worse_calibrated_than_the_t
     assert honest["high"] < 0.02 < 0.1 < sure["low"]
 
 
-def test_votes_that_are_exact_have_an_error_where_raters_disagree():
-    fractions = np.tile([0.6, 0.4], (20, 1))
-    assert error(fractions, fractions)["value"] == pytest.approx(0.4)
-    table = reliability(fractions, fractions, ["a", "b"])
-    assert table["mean_probability"].tolist() == table["mean_fraction"].tolist() == pytest.approx([0.6, 0.4])
+def test_votes_that_are_exact_have_no_error_however_raters_disagree():
+    fractions, _, groups = case(9)
+    assert (fractions.max(axis=1) < 0.6).sum() > 20
+    assert error(fractions, fractions, groups, 50) == {"value": 0, "low": 0, "high": 0}
+    uniform = error(fractions, np.full_like(fractions, 0.25))["value"]
+    assert uniform == pytest.approx(abs(fractions[:, 0].mean() - 0.25))
+    table = reliability(fractions, fractions, CLASSES)
+    assert table["mean_probability"].tolist() == table["mean_fraction"].tolist()
+
+
+def test_it_is_the_share_of_the_called_class_though_another_has_more_votes():
+    fractions = np.tile([0.3, 0.5, 0.2], (4, 1))
+    assert error(fractions, np.tile([0.4, 0.35, 0.25], (4, 1)))["value"] == pytest.approx(0.1)
+    assert error(fractions, np.tile([0.0, 0.8, 0.2], (4, 1)))["value"] == pytest.approx(0.3)
+
+
+def test_votes_of_few_raters_scatter_about_their_chances_and_count_for_little_where_samples_are_many():
+    generator = np.random.default_rng(11)
+    chances = generator.dirichlet(np.full(4, 0.7), 20_000)
+    fractions, groups = generator.multinomial(3, chances) / 3, np.arange(20_000) % 40
+    sharp = chances**2 / (chances**2).sum(axis=1, keepdims=True)
+    assert error(fractions, chances, groups, 100)["high"] < 0.02 < 0.1 < error(fractions, sharp, groups, 100)["low"]
 
 
 def test_less_of_the_error_is_better(monkeypatch):

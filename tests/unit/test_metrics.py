@@ -145,7 +145,7 @@ def test_the_order_of_rows_is_of_no_consequence():
         assert again[name] == pytest.approx(entry, rel=1e-11)
 
 
-def test_votes_weigh_the_divergence_and_take_the_majority_for_the_rest():
+def test_votes_weigh_the_divergence_and_take_the_majority_for_what_counts_who_is_right():
     generator = np.random.default_rng(3)
     fractions = generator.dirichlet(np.full(3, 0.5), 80)
     fractions[:5] = np.eye(3)[[0, 1, 2, 0, 1]]
@@ -159,6 +159,8 @@ def test_votes_weigh_the_divergence_and_take_the_majority_for_the_rest():
     for name in ("accuracy", "f1_macro", "roc_auc"):
         assert result[name]["value"] == pytest.approx(expected[name], rel=1e-12)
         assert result[name]["low"] < result[name]["value"] < result[name]["high"]
+    exact = metrics.evaluate("votes", fractions, fractions, weight, groups, names(3), 50)
+    assert exact["kl_divergence"] == exact["expected_calibration_error"] == {"value": 0, "low": 0, "high": 0}
 
 
 def test_what_is_undefined_is_none():

@@ -19,22 +19,24 @@ def bin_of(probabilities: np.ndarray, bins: int = BINS) -> np.ndarray:
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities)
 
 
-def confidence_gaps(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Return each sample's confidence less whether it is right (1 or 0), in the column of its bin, (samples, bins).
+def confidence_gaps(fractions: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Return each sample's confidence less the share of votes of the class it is called, (samples, bins).
 
     The confidence is the highest of the sample's `probabilities` (samples, classes); of equal ones the first class is
-    called. `labels` (samples,) are the true classes.
+    called. `fractions` (samples, classes) are the shares of votes. A gap stands in the column of its confidence's bin.
     """
-    confidence = probabilities.max(axis=1)
-    gaps = confidence - (probabilities.argmax(axis=1) == labels)
+    confidence, called = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    gaps = confidence - fractions[np.arange(len(fractions)), called]
     return gaps[:, None] * np.eye(bins)[bin_of(confidence, bins)]
 
 
 def expected_calibration_error(gaps: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Return the error (resamples,) from sums over samples: `confidence_gaps` (bins, resamples), how many there are.
 
-    It is equation 5 of Guo et al. (2017), the mean over bins, by samples, of |mean confidence - share of the right
-    ones|: a bin's samples cancel, and what is left is the sum of its gaps.
+    It is equation 5 of Guo et al. (2017) with the share of votes in place of the share right: the mean over bins, by
+    samples, of |mean confidence - mean share of votes of the called class|. A bin's samples cancel, and what is left is
+    the sum of its gaps. Predicting the votes themselves scores 0, however the raters disagree; where they never do,
+    it is the error of Guo et al.
     """
     return np.abs(gaps).sum(axis=0) / count
 

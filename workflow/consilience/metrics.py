@@ -76,13 +76,13 @@ def evaluate(
     """Return `value`, `low` and `high` of every metric of `METRICS[task]`.
 
     regression: target and prediction (samples,). classification: target (samples,) class indices, prediction
-    (samples, classes) probabilities. votes: target and prediction (samples, classes) fractions; all metrics but
-    `kl_divergence` take the class with most votes as the target. `weight` (samples,) enters `kl_divergence` alone,
-    the mean over samples of Σ t log(t/p); every other metric counts each sample once. With more than two classes,
+    (samples, classes) probabilities. votes: target and prediction (samples, classes) fractions; `accuracy`, `f1_macro`
+    and `roc_auc` take the class with most votes as the target. `weight` (samples,) enters `kl_divergence` alone, the
+    mean over samples of Σ t log(t/p); every other metric counts each sample once. With more than two classes,
     `roc_auc` is the macro mean of one against the rest, as is `average_precision`; with two, of the second class. A
-    classification of two classes has those of `TWO_CLASSES` too. `expected_calibration_error` is over ten bins of the
-    highest probability, with the class of most votes as the truth: predicted votes of raters who disagree, 3 to 2 say,
-    have an error even where they are exact. Its resamples are moved (`recentred`).
+    classification of two classes has those of `TWO_CLASSES` too. `expected_calibration_error` holds the highest
+    probability, in ten bins, against the share of votes of its class: votes predicted exactly have none, however the
+    raters disagree. Its resamples are moved (`recentred`).
 
     A metric that is not defined is None: a correlation of constants, `r2` of a constant target, a ranking without both
     classes, `matthews_corrcoef` without two classes on both sides, `precision` where none is called positive, `recall`
@@ -218,7 +218,7 @@ def _votes(fractions: np.ndarray, probabilities: np.ndarray, weight: np.ndarray)
     clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1)
     logarithms = np.log(np.where(fractions > 0, fractions, 1) / clipped)
     divergence = (fractions * logarithms).sum(axis=1)
-    columns = [weight * divergence, weight, np.ones_like(weight), confidence_gaps(labels, probabilities)]
+    columns = [weight * divergence, weight, np.ones_like(weight), confidence_gaps(fractions, probabilities)]
 
     def metrics(resamples: _Resamples) -> Values:
         weighted, total, count, *gaps = resamples.sums(np.column_stack(columns))
