@@ -12,11 +12,12 @@ from sklearn.metrics import log_loss, mean_squared_error
 from torch import nn
 
 from consilience.errors import ConsilienceError
-from consilience.training.engine import Batches, Fit, Samples, evaluate, train_member
+from consilience.training import engine
+from consilience.training.engine import Batches, Fit, Samples, evaluate, evaluation_rows, train_member
 from consilience.training.loss import batch_loss, sample_losses
 from consilience.training.members import Member
 from consilience.training.stacked import train_stack
-from tests.unit.training_examples import GENES, course_of, jobs_of, modules_of, perceptron
+from tests.unit.training_examples import GENES, course_of, jobs_of, modules_of, perceptron, recording
 
 NORMALIZED = {"hidden": [8, 5], "dropout": 0.0, "batchnorm": True}
 DROPPED = {"hidden": [8, 8], "dropout": 0.25, "batchnorm": True, "residual": True}
@@ -114,6 +115,30 @@ def test_a_member_does_not_depend_on_the_others():
     assert differences(together[2], alone) == 0
     stacked = train_stack(course, jobs[1:], modules_of(course, jobs[1:], DROPPED))
     assert differences(stacked[1], alone) < 1e-5
+
+
+def test_a_few_batches_of_validation_rows_are_evaluated_at_once(monkeypatch):
+    """Of 25 rows eight at once, for batches of two; the losses are those of all at once."""
+    course, training, validation = course_of({"epochs": 2, "batch_size": 2}, "votes", weights=True)
+    jobs = jobs_of(course, training, validation)
+    fits, calls = [], []
+    for batches in (4, 1000):
+        monkeypatch.setattr(engine, "EVALUATION_BATCHES", batches)
+        for stacked in (False, True):
+            seen: list[tuple[bool, int]] = []
+            modules = [recording(module, seen) for module in modules_of(course, jobs, {"hidden": [8]})]
+            if stacked:
+                fits.append(train_stack(course, jobs, modules))
+            else:
+                fits.append([train_member(course, *pair) for pair in zip(jobs, modules, strict=True)])
+            calls.append([rows for trains, rows in seen if not trains])
+    assert calls == [[8, 8, 8, 1] * 4, [8, 8, 8, 1] * 2, [25] * 4, [25] * 2]
+    for few in fits[:3]:
+        assert max(differences(one, other) for one, other in zip(few, fits[3], strict=True)) < 1e-5
+
+
+def test_never_more_rows_are_evaluated_than_always_were():
+    assert [evaluation_rows({"batch_size": size}) for size in (2, 64, 1024, 5000)] == [8, 256, 4096, 4096]
 
 
 def test_a_gradient_is_clipped_member_by_member():

@@ -24,6 +24,7 @@ from tests.unit.training_examples import (
     masked,
     modules_of,
     perceptron,
+    recording,
     split_of,
     two_branch_dataset,
 )
@@ -81,6 +82,24 @@ def test_predictions_are_the_mean_of_the_members_with_real_labels(folder):
     outputs = predict(model.ensemble.network(perceptron), model.ensemble.states, inputs, auxiliary)
     own = model.ensemble.target_center + model.ensemble.target_scale * outputs[:2, :, 0].astype(float)
     assert np.allclose(model.predicted, own.mean(axis=0), rtol=1e-6)
+
+
+def test_a_few_batches_of_rows_are_predicted_at_once(folder, tmp_path):
+    """Validation and test have 18 rows each."""
+    seen: list[tuple[bool, int]] = []
+
+    def build(specification, context):
+        return recording(perceptron(specification, context), seen)
+
+    model = trained(folder / "regression.h5", training={**SHORT, "batch_size": 4}, build=build)
+    assert [rows for trains, rows in seen if not trains] == [16, 2] * (2 * SHORT["epochs"] + 2)
+    model.ensemble.save(tmp_path / "ensemble.safetensors")
+    specification = {**SPECIFICATION, "checkpoint": str(tmp_path / "ensemble.safetensors")}
+    for size, expected in ((2, [8, 8, 2]), (64, [18])):
+        seen.clear()
+        again = trained(folder / "regression.h5", specification, {**SHORT, "batch_size": size}, build)
+        assert seen == [(False, rows) for rows in expected * 2]
+        assert np.allclose(again.predicted, model.predicted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("task", ["classification", "votes"])

@@ -45,6 +45,12 @@ def masked(specification: dict, context: NetworkContext) -> nn.Module:
     return Masked(context)
 
 
+def recording(module: nn.Module, seen: list[tuple[bool, int]]) -> nn.Module:
+    """Note in `seen` whether the module trains and how many rows it is given, at every call."""
+    module.register_forward_pre_hook(lambda own, inputs: seen.append((own.training, len(inputs[0]))))
+    return module
+
+
 def genes_dataset(path: Path, task: str = "regression", weights: bool = False, samples: int = SAMPLES) -> Path:
     """Write a dataset of one branch; the first two genes decide the target, with signs + and -."""
     generator = np.random.default_rng(0)

@@ -22,6 +22,7 @@ from consilience.training.loss import batch_loss, sample_losses
 from consilience.training.members import Member, member_seed
 
 EVALUATION_ROWS = 4096
+EVALUATION_BATCHES = 4
 SECOND_MOMENT = 0.999
 EPSILON = 1e-8
 
@@ -96,6 +97,15 @@ class Course:
     def generator(self, member: Member, stream: str) -> torch.Generator:
         """Return a generator (on the CPU, so that every device draws alike) for one stream of one member."""
         return torch.Generator().manual_seed(member_seed(self.seed, self.model, member, stream))
+
+
+def evaluation_rows(recipe: Mapping[str, Any]) -> int:
+    """Return how many rows a network is given at once without gradients.
+
+    Training gives it a batch and keeps all that it computes, which fits; a few batches of which little is kept take
+    about as much. What a row takes need not be known: thousands of rows of a large network take many gigabytes.
+    """
+    return min(EVALUATION_ROWS, EVALUATION_BATCHES * recipe["batch_size"])
 
 
 @dataclass
@@ -194,8 +204,9 @@ def evaluate(course: Course, job: Job, module: nn.Module) -> float:
     """Return the mean loss over the validation samples, in eval mode."""
     module.eval()
     total = torch.zeros((), dtype=torch.float64, device=course.device)
-    for start in range(0, len(course.validation), EVALUATION_ROWS):
-        part = slice(start, start + EVALUATION_ROWS)
+    size = evaluation_rows(course.recipe)
+    for start in range(0, len(course.validation), size):
+        part = slice(start, start + size)
         samples, labels = course.validation.between(part.start, part.stop), job.validation.take(part)
         losses = sample_losses(course.task, module(*samples.inputs, **samples.auxiliary), labels.target)
         total += (losses if labels.weight is None else losses * labels.weight).sum()

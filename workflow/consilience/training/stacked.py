@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import pad_sequence
 
-from consilience.training.engine import EPSILON, EVALUATION_ROWS, SECOND_MOMENT, Batches, Course, Fit, Job, Labels
+from consilience.training.engine import EPSILON, SECOND_MOMENT, Batches, Course, Fit, Job, Labels, evaluation_rows
 from consilience.training.loss import batch_loss, sample_losses
 
 Tensors = dict[str, Tensor]
@@ -117,17 +117,17 @@ class _Stack:
     def evaluate(self) -> list[float]:
         """Return every member's mean loss over the validation samples, in eval mode."""
         self.module.eval()
-        samples = self.course.validation
+        samples, size = self.course.validation, evaluation_rows(self.course.recipe)
         total = torch.zeros(len(self.alive), dtype=torch.float64, device=self.course.device)
-        for start in range(0, len(samples), EVALUATION_ROWS):
-            part = samples.between(start, start + EVALUATION_ROWS)
+        for start in range(0, len(samples), size):
+            part = samples.between(start, start + size)
 
             def loss(own: Tensors, labels: Tensors, part: Any = part) -> Tensor:
                 outputs = functional_call(self.module, own, part.inputs, part.auxiliary)
                 losses = sample_losses(self.course.task, outputs, labels["target"])
                 return (losses * labels["weight"] if "weight" in labels else losses).sum()
 
-            labels = {name: values[:, start : start + EVALUATION_ROWS] for name, values in self.validation.items()}
+            labels = {name: values[:, start : start + size] for name, values in self.validation.items()}
             total += vmap(loss)({**self.parameters, **self.buffers}, labels)
         return (total / len(samples)).tolist()
 

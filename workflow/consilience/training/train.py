@@ -21,7 +21,7 @@ from consilience.scaling import Scaling, fit, scaled_inputs
 from consilience.training.checkpoint import import_checkpoint
 from consilience.training.data import TrainingData, context_of, feature_axis, rows_by_role
 from consilience.training.encoded import train_encoded
-from consilience.training.engine import Course, Fit, Job, train_member
+from consilience.training.engine import Course, Fit, Job, evaluation_rows, train_member
 from consilience.training.ensemble import Build, Ensemble, build_network, predict, stack_states
 from consilience.training.members import Member, enumerate_members, member_seed, members_table
 from consilience.training.recipes import resolve
@@ -90,7 +90,8 @@ def train_model(
         data = TrainingData.read(dataset, split, roles, recipe["maximum_samples"], seed, place, recipe["class_weights"])
         ensemble, history, found = _train(dataset, data, build, own, recipe, model, seed, members, progress)
         facts = _facts(data, recipe, place) | found
-    predicted = predict_rows(ensemble, ensemble.network(build).to(place), dataset, roles["test"])
+    module = ensemble.network(build).to(place)
+    predicted = predict_rows(ensemble, module, dataset, roles["test"], evaluation_rows(recipe))
     return TrainedModel(
         ensemble=ensemble,
         members=members_table(ensemble.members, model),
@@ -118,10 +119,12 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cuda" if device != "cpu" and available else "cpu")
 
 
-def predict_rows(ensemble: Ensemble, module: nn.Module, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+def predict_rows(
+    ensemble: Ensemble, module: nn.Module, dataset: Dataset, rows: np.ndarray, batch: int = 1024
+) -> np.ndarray:
     """Return the mean prediction of the members with real labels: (rows,), or probabilities (rows, classes).
 
-    Reads the rows in blocks of bounded memory.
+    Reads the rows in blocks of bounded memory, and gives `module` at most `batch` of them at once.
     """
     real = [place for place, member in enumerate(ensemble.members) if member.permuted == 0]
     states = {name: values[real] for name, values in ensemble.states.items()}
@@ -129,7 +132,7 @@ def predict_rows(ensemble: Ensemble, module: nn.Module, dataset: Dataset, rows: 
     parts = []
     for start in range(0, len(rows), size):
         inputs, auxiliary = scaled_inputs(dataset, ensemble.scalings, rows[start : start + size])
-        parts.append(ensemble.predictions(predict(module, states, inputs, auxiliary)).mean(axis=0))
+        parts.append(ensemble.predictions(predict(module, states, inputs, auxiliary, batch)).mean(axis=0))
     return np.concatenate(parts)
 
 
