@@ -408,6 +408,10 @@ def test_a_slice_may_name_methods_and_keys_of_its_analysis(tmp_path):
     assert found.settings["training"]["maximum_samples"] == 60000
 
 
+def test_maximum_samples_of_eeg_hold_the_competition_s_rows():
+    assert load_study(ROOT / "tests/config/studies/eeg_tiny.yaml").settings["training"]["maximum_samples"] == 200000
+
+
 def test_a_fact_that_is_none_is_refused(monkeypatch):
     monkeypatch.setattr("consilience.configuration.slice_schema", lambda _: {"methods": {"own": {"compare_with": ""}}})
     with pytest.raises(ConsilienceError, match=r"methods\.own\.compare_with: unknown key; .*nearest: compares_with"):

@@ -37,6 +37,7 @@ def study(
     remarks=(),
     excluded=None,
     apart=None,
+    fitted=None,
     **facts,
 ):
     drivers = pd.DataFrame({"feature": list("abc"), "target": "y"})
@@ -62,7 +63,7 @@ def study(
         },
         linear={
             "minimum_norm": metrics(0.8, trivial, task, name),
-            "ridge": metrics(linear, trivial, task, name, at_edge=facts.get("groups") == 5),
+            "ridge": metrics(linear, trivial, task, name, at_edge=facts.get("groups") == 5, **(fitted or {})),
         },
         validation={"one": 0.4, "two": 0.6, "three": 0.1},
         samples={"train": 6, "validation": 2, "test": 2},
@@ -98,6 +99,24 @@ def test_what_the_split_left_out_has_a_line():
     assert summary_lines(study(excluded={"gene": 10, "site": 2}))[1] == (
         "  left out   12 samples whose gene (10) or site (2) also stands in validation or test (split.apart)"
     )
+
+
+def sampled(train, validation, available):
+    counts = {"train_samples": train, "train_samples_available": available}
+    return counts | {"validation_samples": validation, "validation_samples_available": available // 2}
+
+
+def test_what_was_fitted_on_a_sample_is_told_once():
+    found = study(**sampled(20, 10, 54), fitted={"n": 30, "available": 54})
+    found.networks["two"]["training"] = sampled(20, 27, 54)
+    found.networks["three"]["training"] = {"checkpoint": "w.pt"}
+    expected = [
+        "the networks were trained on a seeded sample of 20 of 54 rows (training.maximum_samples)",
+        "the networks were validated on a seeded sample of 10 of 27 rows (training.maximum_samples)",
+        "the linear models were fitted on a seeded sample of 30 of 54 rows (linear.maximum_samples)",
+    ]
+    assert [line.strip(" ").removeprefix("note").strip() for line in note_lines(found)][:3] == expected
+    assert note_lines(study(**sampled(54, 27, 54), fitted={"n": 54, "available": 54})) == []
 
 
 def test_the_row_names_what_validation_and_the_consensus_choose():

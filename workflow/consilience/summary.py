@@ -207,7 +207,7 @@ def note_lines(study: StudyResults) -> list[str]:
         notes.append(f"{chosen} is not clearly better than {name}, which uses no feature: distrust the drivers")
     if not study.beats(linear["test"][study.headline]["value"]):
         notes.append(f"{chosen} does not predict clearly better than {study.linear_kind}")
-    notes += chance_notes(study)
+    notes += [*chance_notes(study), *sample_notes(study)]
     if test["groups"] < FEW_GROUPS:
         notes.append(f"the test role has {test['groups']} groups: its intervals are rough")
     values = {f"values of {column}": shared for column, shared in study.apart.items()}
@@ -246,6 +246,21 @@ def chance_notes(study: StudyResults) -> list[str]:
         f"{kind} ranks worse than chance (roc_auc {with_interval(ranking)}): to beat it says nothing"
         for kind, ranking in found.items()
         if ranking.get("high") is not None and ranking["high"] < CHANCE
+    ]
+
+
+def sample_notes(study: StudyResults) -> list[str]:
+    """Return what saw but a sample of its rows, and the setting that says so; what all networks saw once."""
+    found = []
+    for facts in (metrics.get("training", {}) for metrics in study.networks.values()):
+        for rows, done in (("train_samples", "trained"), ("validation_samples", "validated")):
+            found.append((f"the networks were {done}", facts.get(rows), facts.get(f"{rows}_available"), "training"))
+    facts = study.linear[study.linear_kind].get("training", {})
+    found.append(("the linear models were fitted", facts.get("n"), facts.get("available"), "linear"))
+    return [
+        f"{what} on a seeded sample of {used} of {available} rows ({part}.maximum_samples)"
+        for what, used, available, part in dict.fromkeys(found)
+        if used != available
     ]
 
 
