@@ -1,5 +1,6 @@
 """The analysis of a study of three models, from its files to tables, maps, report and notes."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,9 +8,9 @@ import pandas as pd
 import pytest
 
 from consilience.attribution.explain import explain_model
-from consilience.attribution.store import read, write
+from consilience.attribution.store import write
 from consilience.dataset import Dataset
-from consilience.domains.eeg import analyze
+from consilience.domains.eeg import analyze, look
 from consilience.domains.eeg.asked import Asked
 from consilience.domains.eeg.modalities import shapley
 from consilience.domains.eeg.model import build
@@ -17,7 +18,7 @@ from consilience.domains.eeg.notes import note_lines
 from consilience.domains.eeg.patterns import entropies, head_maps
 from consilience.domains.eeg.performance import divergence
 from consilience.domains.eeg.tables import COLUMNS, Tables
-from consilience.domains.eeg.windows import central_share, own_class_maps, window_shares
+from consilience.domains.eeg.wording import window_names
 from consilience.evaluation import evaluate_test_role
 from consilience.files import read_h5, read_strings, write_table
 from consilience.training.train import predict_rows
@@ -25,7 +26,7 @@ from tests.unit.eeg_networks import CLASSES, Study, write_study
 
 MODELS = {"tiny": {}, "many": {"heads": 4}, "eeg_only": {"modalities": ["eeg"]}}
 MODALITIES = {"tiny": ["eeg", "spectrogram"], "many": ["spectrogram", "eeg"], "eeg_only": ["eeg"]}
-METHODS = ["saliency", "gradient_x_input"]
+METHODS = ["saliency", "gradient_x_input", "occlusion"]
 SETTINGS = {"samples": 9, "report_samples": 2, "permutations": 100, "resamples": 20}
 
 
@@ -95,7 +96,7 @@ def test_all_tables_have_rows_of_the_models_that_have_what_they_tell(analysis):
     statistics = frames["class_patterns"].groupby("model")["statistic"].agg(set)
     assert statistics["eeg_only"] == {"confidence", "vote_entropy", "eeg_central_share"}
     assert statistics["tiny"] >= {"eeg_share", "agreement", "spec_to_eeg_entropy", "spectrogram_central_share"}
-    assert set(frames["windows"]["method"]) == set(METHODS)
+    assert set(frames["windows"]["method"]) == {"saliency", "gradient_x_input", "window_occlusion"}
     assert frames["windows"].groupby("method")["signed"].count()["saliency"] == 0
     edges = frames["edges"]
     assert set(edges[edges["model"] == "eeg_only"]["branch"]) == {"eeg"}
@@ -146,19 +147,28 @@ def test_what_is_compared_is_the_whole_network_as_it_predicts(models, analysis):
     assert modalities.loc[("many", "all", "eeg"), "value"] == pytest.approx(value)
 
 
-def test_central_shares_stand_at_the_samples_whose_maps_are_kept(models, analysis):
-    dataset, given, split, _ = models
-    one = read(given.attributions[1], showcase=True)
-    own = Asked.of(dataset, split, dataset.rows_of(one.showcase["samples"]), 20, 0)
-    shares = central_share(window_shares(own_class_maps(one, own, True)["eeg"]))
-    tables = Tables(analysis[0].asked, 100)
-    found = tables.add_windows(
-        "tiny", {"gradient_x_input": one}, {"gradient_x_input": True}, "gradient_x_input", dataset, split, (10, 5)
-    )
-    by_sample = dict(zip(own.ids, shares, strict=True))
-    expected = [by_sample.get(sample, np.nan) for sample in analysis[0].asked.ids]
-    np.testing.assert_array_equal(found["eeg_central_share"], expected)
-    assert np.isfinite(expected).sum() == 6
+def test_windows_and_central_shares_are_what_is_lost_without_single_windows(models, analysis):
+    dataset, given, _, _ = models
+    asked = analysis[0].asked
+    networks = Study.of(dataset, "many", heads=4).networks(given.ensembles[1])
+    shares = {}
+    for untrained in (False, True):
+        falls = networks.windows(asked.ids, untrained)["spectrogram"].mean(axis=1)
+        sizes = np.abs(falls[:, np.arange(9), asked.labels]).T
+        shares[untrained] = sizes / sizes.sum(axis=1, keepdims=True)
+    frames = analysis[0].frames()
+    own = frames["windows"].query("model == 'many' and method == 'window_occlusion' and branch == 'spectrogram'")
+    own = own[own["target"] == "all"]
+    np.testing.assert_allclose(own["share"], shares[False].mean(axis=0))
+    np.testing.assert_allclose(own["untrained"], shares[True].mean(axis=0))
+    np.testing.assert_allclose(own["beyond"], (shares[False] - shares[True]).mean(axis=0))
+    assert (own["samples"] == 9).all()
+    assert own["chance"].nunique() == 2  # a window of one sample is absent
+    patterns = frames["class_patterns"].set_index(["model", "statistic", "class"])["value"]
+    central = shares[False][:, 3][asked.labels == 1].mean()
+    assert patterns.loc[("many", "spectrogram_central_share", CLASSES[1])] == pytest.approx(central)
+    gradients = frames["windows"].query("method != 'window_occlusion'")
+    assert gradients["untrained"].isna().all() and (gradients.query("target == 'all'")["samples"] == 6).all()
 
 
 def test_maps_of_attention_are_kept_by_member_class_and_sample(models, analysis):
@@ -178,13 +188,18 @@ def test_maps_of_attention_are_kept_by_member_class_and_sample(models, analysis)
         np.testing.assert_allclose(own["samples"][0], maps[0]["spec_to_eeg"].values[:2], atol=1e-6)  # noqa: PD011
 
 
-def test_the_report_tells_of_the_first_member_with_names_of_classes_windows_and_samples(models, analysis):
+def test_the_report_tells_of_the_nearest_member_with_names_of_classes_windows_and_samples(models, analysis):
     dataset, given, _, _ = models
     text, asked = analysis[1].report.read_text(encoding="utf-8"), analysis[0].asked
     said = Study.of(dataset).networks(given.ensembles[0]).predictions(asked.ids[:2])
+    mean, text_in_a_line = said.probabilities.mean(axis=0), " ".join(text.split())
+    member = int(((said.probabilities - mean) ** 2).sum(axis=(1, 2)).argmin())
+    assert f"are those of member {member} of tiny, the one of 2 whose" in text_in_a_line
     for place, sample in enumerate(asked.ids[:2]):
+        apart = mean[place].argmax() != said.probabilities[member, place].argmax()
+        assert (f"{sample} ({CLASSES[mean[place].argmax()]})" in text_in_a_line.split("Attention is not")[0]) == apart
         assert f"Sample {place} ({sample}):" in text
-        probability = said.probabilities[0, place]
+        probability = said.probabilities[member, place]
         assert f"{probability.argmax()} ({CLASSES[probability.argmax()]}), confidence: {probability.max():.4f}" in text
         assert f"Ground Truth: {asked.labels[place]} ({CLASSES[asked.labels[place]]})" in text
     assert text.count("\nSample ") == 2
@@ -192,8 +207,8 @@ def test_the_report_tells_of_the_first_member_with_names_of_classes_windows_and_
 
 
 def test_windows_are_named_by_their_seconds():
-    assert analyze.window_names(3, 10, 5) == ["0-10 s", "5-15 s", "10-20 s"]
-    assert analyze.window_names(2, 2.5, 1.25)[1] == "1.25-3.75 s"
+    assert window_names(3, 10, 5) == ["0-10 s", "5-15 s", "10-20 s"]
+    assert window_names(2, 2.5, 1.25)[1] == "1.25-3.75 s"
 
 
 def test_a_shown_model_without_attention_has_a_report_that_says_so(models, tmp_path):
@@ -207,8 +222,9 @@ def test_a_shown_model_without_attention_has_a_report_that_says_so(models, tmp_p
 
 
 def test_notes_come_of_the_tables_as_they_are(models, analysis):
-    lines = note_lines(analysis[0].frames(), models[3], "tiny", "gradient_x_input")
+    lines = note_lines(analysis[0].frames(), models[3], "tiny", analysis[0].asked)
     assert sum("eeg_only (EEG alone)" in line for line in lines) == 1
+    assert sum("on 9 samples of 4 patients" in line for line in lines) >= 5
     assert all(
         any(words in line for line in lines) for words in ("calibration", "share", "directions", "heads", "middle")
     )
@@ -219,14 +235,14 @@ def test_without_whole_maps_there_are_no_windows(models, analysis, tmp_path):
     dataset, _, split, _ = models
     one = SimpleNamespace(showcase=None)
     tables = Tables(analysis[0].asked, 100)
-    assert tables.add_windows("tiny", {"saliency": one}, {"saliency": False}, "saliency", dataset, split, (10, 5)) == {}
+    tables.add_windows("tiny", {"saliency": one}, {"saliency": False}, dataset, split, (10, 5))
     assert tables.frames()["windows"].empty
 
 
 def test_models_that_are_not_explained_are_judged_by_their_predictions_alone(models, tmp_path):
     dataset, given, split, metrics = models
     few = SimpleNamespace(
-        ensembles=given.ensembles[:1], attributions=given.attributions[:2], predictions=given.predictions
+        ensembles=given.ensembles[:1], attributions=given.attributions[: len(METHODS)], predictions=given.predictions
     )
     frames = run(dataset, few, split, metrics, tmp_path, explained=["tiny"])[0].frames()
     for name, frame in frames.items():
@@ -240,3 +256,38 @@ def test_the_same_study_gives_the_same_bytes(models, analysis, tmp_path):
     assert output.report.read_bytes() == analysis[1].report.read_bytes()
     for name, frame in tables.frames().items():
         pd.testing.assert_frame_equal(frame, analysis[0].frames()[name], check_exact=True)
+
+
+def test_a_look_says_what_is_whose():
+    numbers = [0, 2, 5]
+    assert look.said("small", "lpd", 0.567, numbers, 2, "lpd") == (
+        "small sees lpd (probability 0.57, mean of 3 members; member 2, whose attention is shown, sees it too)"
+    )
+    assert "member 5, whose attention is shown, sees other)" in look.said("small", "lpd", 0.4, numbers, 5, "other")
+    assert look.said("small", "lpd", 0.4, [3], 3, "lpd") == "small sees lpd (probability 0.40, its one member)"
+    assert look.raters(np.array([0.2, 0.5, 0.3]), CLASSES) == "most raters see lpd"
+    assert look.raters(np.array([0.4, 0.2, 0.4]), CLASSES) == "raters are tied between seizure and other"
+
+
+def test_a_look_shows_the_member_that_predicts_most_like_the_mean(models, tmp_path):
+    dataset, given, split, _ = models
+    write_table(tmp_path / "split.tsv", split)
+    paths = {"dataset": dataset.path, "split": tmp_path / "split.tsv", "ensemble": given.ensembles[0]}
+    params = {
+        "model": "tiny",
+        "primary": "gradient_x_input",
+        "window": 10,
+        "stride": 5,
+        "attribution": {"background": 4},
+    }
+    title = look.explain(tmp_path / "s14", {name: str(path) for name, path in paths.items()}, params, "s14")
+    said = Study.of(dataset).networks(given.ensembles[0]).predictions(["s14"]).probabilities
+    mean = said.mean(axis=0)
+    member = int(((said - mean) ** 2).sum(axis=(1, 2)).argmin())
+    pattern = title.split(" sees ")[1].split(" (")[0]
+    assert f"probability {mean[0, CLASSES.index(pattern)]:.2f}, mean of 2 members; member {member}, whose" in title
+    text = " ".join((tmp_path / "s14" / "report.txt").read_text(encoding="utf-8").split())
+    label = said[member, 0].argmax()
+    assert f"those of member {member}, the nearest to the mean." in text
+    assert f"Predicted: {label} ({CLASSES[label]}), confidence: {said[member, 0].max():.4f}" in text
+    assert re.search(r"window \d \(\d+-\d+ s\)", text)

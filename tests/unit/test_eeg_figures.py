@@ -78,27 +78,37 @@ def windows_table(classes=CLASSES, counts=(5, 4), known=True, model="small"):
         for target in (*classes, "all"):
             shares = random.dirichlet(np.full(count, 5.0))
             for window, share in enumerate(shares):
-                row = {"model": model, "method": "saliency", "branch": branch, "target": target, "window": window}
+                row = {
+                    "model": model,
+                    "method": "window_occlusion",
+                    "branch": branch,
+                    "target": target,
+                    "window": window,
+                }
                 row |= {"start_seconds": 5.0 * window, "stop_seconds": 5.0 * window + 10, "samples": 4, "share": share}
                 row |= {"low": share - 0.05, "high": share + 0.05} if known else {"low": NAN, "high": NAN}
+                beyond = random.normal(scale=0.08)
+                row |= {"untrained": share - beyond, "beyond": beyond}
+                row |= {"beyond_low": beyond - 0.05, "beyond_high": beyond + 0.05} if known else {}
                 rows.append(row | {"chance": 1 / count, "signed": NAN})
     return table_of("windows", rows)
 
 
 def test_time_courses_are_those_of_the_table():
     table = windows_table()
-    figure = time_courses(pd.concat([windows_table(model="other"), table]), "small", "saliency")
+    figure = time_courses(pd.concat([windows_table(model="other"), table]), "small")
     rendered(figure)
     panels = np.array(figure.axes).reshape(2, 4)
     assert [axes.get_title(loc="left") for axes in panels[0]] == ["All classes", *CLASSES]
     for line, branch in zip(panels, BRANCHES, strict=True):
         for axes, target in zip(line, ("all", *CLASSES), strict=True):
             rows = table[(table["branch"] == branch) & (table["target"] == target)]
-            even, share = axes.get_lines()[:2]
+            even, share, before = axes.get_lines()[:3]
+            np.testing.assert_allclose(before.get_ydata(), rows["untrained"])
             np.testing.assert_allclose(even.get_ydata(), rows["chance"])
             np.testing.assert_allclose(share.get_data(), [rows["start_seconds"] + 5, rows["share"]])
-            filled, hollow = axes.get_lines()[2:]
-            clear = (rows["share"] - rows["chance"]).abs() > 0.05
+            filled, hollow = axes.get_lines()[3:]
+            clear = rows["beyond"].abs() > 0.05
             np.testing.assert_allclose(filled.get_ydata(), rows.loc[clear, "share"])
             np.testing.assert_allclose(hollow.get_ydata(), rows.loc[~clear, "share"])
             assert hollow.get_markerfacecolor() == "white" != filled.get_markerfacecolor()
@@ -106,33 +116,40 @@ def test_time_courses_are_those_of_the_table():
             # Window 2 of 5, windows 1 and 2 of 4.
             assert (round(shade.x0), round(shade.x1)) == ((10, 20) if branch == "eeg" else (5, 20))
     row = table[(table["branch"] == "eeg") & (table["target"] == "all") & (table["window"] == 2)].iloc[0]
-    verdict = "more than" if row["low"] > 0.2 else "not clearly more than"
-    expected = f"{percent(row['share'])} of the EEG's attribution ({verdict} an even share, 20 %)"
+    verdict = "more" if row["beyond_low"] > 0 else "less" if row["beyond_high"] < 0 else "not clearly more"
+    before = percent(row["untrained"])
+    expected = f"{percent(row['share'])} in the EEG's 10–20 s ({verdict} than before training, {before})"
     assert expected in " ".join(figure.get_suptitle().split())
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_single_window_and_unknown_intervals_are_drawn(known):
-    figure = time_courses(windows_table(("lpd",), (1, 1), known), "small", "saliency")
+    figure = time_courses(windows_table(("lpd",), (1, 1), known), "small")
     rendered(figure)
     assert len(figure.axes) == 4
-    shown = [line for axes in figure.axes for line in axes.get_lines()[2:] if len(line.get_xdata())]
-    assert all(line.get_markerfacecolor() == "white" for line in shown) and len(shown) == 4
+    shown = [line for axes in figure.axes for line in axes.get_lines()[3:] if len(line.get_xdata())]
+    assert len(shown) == 4
+    assert known or all(line.get_markerfacecolor() == "white" for line in shown)
     assert "a single window has all" in " ".join(figure.get_suptitle().split())
 
 
 def test_long_segments_have_lines_and_no_points():
-    figure = time_courses(windows_table(("lpd",), (9, 119)), "small", "saliency")
+    figure = time_courses(windows_table(("lpd",), (9, 119)), "small")
     rendered(figure)
-    assert [len(axes.get_lines()) for axes in figure.axes] == [4, 4, 2, 2]
+    assert [len(axes.get_lines()) for axes in figure.axes] == [5, 5, 3, 3]
 
 
-def test_one_modality_and_no_maps_are_said():
+def test_one_modality_and_no_windows_are_said():
     table = windows_table()
-    assert len(time_courses(table[table["branch"] == "eeg"], "small", "saliency").axes) == 4
-    figure = time_courses(table, "small", "occlusion")
+    assert len(time_courses(table[table["branch"] == "eeg"], "small").axes) == 4
+    figure = time_courses(table.assign(method="saliency"), "small")
     rendered(figure)
-    assert "no whole maps" in written(figure)
+    assert "no sample of small loses anything" in written(figure)
+
+
+def test_too_few_patients_are_said_of_windows():
+    figure = time_courses(windows_table(known=False), "small")
+    assert "(too few patients to tell, " in " ".join(figure.get_suptitle().split())
 
 
 # Attention
@@ -290,13 +307,18 @@ def test_heads_show_entropies_distances_and_losses():
     colors = [to_hex(line.get_color()) for line in agreements.get_lines() if line.get_marker() == "o"]
     assert colors == [to_hex(PURPLE), to_hex(GRAY)]
     single = lost[(lost["kind"] == "removed") & (lost["head"] != "all")]
-    assert figure.get_suptitle().startswith(f"small: {(single['low'] <= 0).sum()} of 8 heads")
+    worse, better = (single["low"] > 0).sum(), (single["high"] < 0).sum()
+    assert " ".join(figure.get_suptitle().split()).startswith(
+        f"small: a clear loss without {worse} of 8 heads, a clear gain without {better} (0.2 each by chance)"
+    )
+    assert worse and better and worse != better
 
 
 def test_heads_survive_unknown_intervals_one_window_and_no_attention():
     lost = knockouts_table(known=False)
     figure = head_panels(attention_table().iloc[:0], lost, agreement_table(()), "small")
     rendered(figure)
+    assert "single heads: too few patients to tell" in figure.get_suptitle()
     losses = next(axes for axes in figure.axes if "KL" in axes.get_xlabel())
     shown = [line for line in losses.get_lines() if line.get_marker() in "os" and len(line.get_xdata()) == 1]
     assert {to_hex(line.get_color()) for line in shown} == {to_hex(UNCLEAR)} and len(shown) == len(lost)
@@ -492,9 +514,7 @@ def test_outcomes_lay_the_difference_around_the_level_of_the_wrong():
 def test_outcomes_without_intervals_wrong_predictions_or_anything_are_said():
     figure = outcome_panels(outcomes_table(known=False), patterns_table(("lpd",)), "small")
     rendered(figure)
-    assert "no statistic differs clearly, and confidence is not clearly higher" in " ".join(
-        figure.get_suptitle().split()
-    )
+    assert figure.get_suptitle() == "small: 2 wrong predictions; too few patients to tell what differs"
     figure = outcome_panels(outcomes_table().iloc[:0], patterns_table(), "small")
     rendered(figure)
     assert "nothing to compare" in figure.get_suptitle()

@@ -199,18 +199,18 @@ def test_real_data_two_classes_and_one_modality_are_drawn():
 # Edges
 
 EDGES = [
-    ("eeg", "F7", "T3", "seizure", 4, 0.4, 0.5, 0.2, 0.6, 0.1),
-    ("eeg", "Cz", "C4", "seizure", 4, -0.2, 0.2, -0.3, 0.1, 0.4),
-    ("spectrogram", "LL", "LP", "seizure", 4, -0.1, 0.1, -0.2, -0.05, 0.02),
-    ("eeg", "F7", "T3", "lpd", 2, 0.1, 0.1, np.nan, np.nan, np.nan),
-    ("eeg", "F7", "T3", "all", 6, 0.3, 0.4, 0.1, 0.5, 0.1),
+    ("eeg", "F7", "T3", "seizure", 4, 0.4, 0.5, 0.2, 0.6, 0.1, 0.04, 1.0),
+    ("eeg", "Cz", "C4", "seizure", 4, -0.2, 0.2, -0.3, -0.1, 0.4, 0.05, 1.0),  # q is not below 0.05
+    ("spectrogram", "LL", "LP", "seizure", 4, -0.1, 0.1, -0.2, -0.05, 0.02, 0.01, 1.0),
+    ("eeg", "F7", "T3", "lpd", 2, 0.1, 0.1, np.nan, np.nan, np.nan, 0.01, 0.5),  # members differ
+    ("eeg", "F7", "T3", "all", 6, 0.3, 0.4, 0.1, 0.5, 0.1, 0.04, 1.0),
 ]
 
 
-def edges_table():
-    columns = [*COLUMNS["edges"][1:-1]]
-    table = pd.DataFrame(EDGES, columns=[*columns[:5], "effect", "size", "low", "high", "spread"])
-    return table.assign(model="small", rank=1).reindex(columns=list(COLUMNS["edges"]))
+def edges_table(least_p=0.001):
+    columns = [*COLUMNS["edges"][1:6], "effect", "size", "low", "high", "spread", "q_value", "agreeing"]
+    table = pd.DataFrame(EDGES, columns=columns)
+    return table.assign(model="small", rank=1, least_p=least_p).reindex(columns=list(COLUMNS["edges"]))
 
 
 def test_edges_join_their_nodes_in_the_width_and_color_of_their_loss():
@@ -229,7 +229,7 @@ def test_edges_join_their_nodes_in_the_width_and_color_of_their_loss():
     (unknown,) = next(own for own in heads[1].collections if isinstance(own, LineCollection)).get_colors()
     assert to_hex(unknown) == to_hex(lighten(POSITIVE))
     assert figure.get_suptitle().replace("\n", " ") == (
-        "small: 2 of 4 edges by class cost clearly; members differ as much as the effect in 1 of the 4 strongest"
+        "small: 2 of 4 edges by class cost clearly (q < 0.05); members differ as much as the effect in 1 of the 4 strongest"
     )
 
 
@@ -244,6 +244,10 @@ def test_the_strongest_edges_stand_with_interval_and_spread():
     spreads = [line.get_xdata() for line in axes.get_lines() if line.get_linewidth() == 6]
     np.testing.assert_allclose(spreads, [[0.3, 0.5], [-0.6, 0.2], [-0.12, -0.08]])
     assert len(strongest(edges_table())) == 4
+
+
+def test_too_few_patients_for_any_edge_are_said():
+    assert "clearly (q < 0.05), too few patients to tell" in edge_maps(edges_table(0.06), "small").get_suptitle()
 
 
 def test_no_edges_are_said():

@@ -18,6 +18,7 @@ from consilience.domains.eeg.performance import (
     ablation_rows,
     calibration_rows,
     divergence,
+    nearest_member,
     predicted,
 )
 from consilience.faithfulness.resampling import Resampling
@@ -217,3 +218,11 @@ def test_ablations_are_held_against_the_shown_model_sample_by_sample():
     expected = resampling.interval(resampling.ratios(asked.weight * change, asked.weight))
     assert alone["difference_low"] == pytest.approx(expected["low"])
     assert alone["difference_high"] == pytest.approx(expected["high"])
+
+
+def test_the_nearest_member_predicts_most_like_the_mean():
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(3), size=(5, 4))
+    mean = [[np.mean([own[s][c] for own in probabilities]) for c in range(3)] for s in range(4)]
+    far = [sum((own[s][c] - mean[s][c]) ** 2 for s in range(4) for c in range(3)) for own in probabilities]
+    assert nearest_member(probabilities) == int(np.argmin(far)) != 0
+    assert nearest_member(probabilities[:1]) == 0

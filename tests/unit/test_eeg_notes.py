@@ -4,9 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from consilience.domains.eeg.notes import HARDLY, LIKE_UNTRAINED, NEARLY_UNIFORM, SIGNIFICANT, note_lines
+from consilience.domains.eeg.asked import Asked
+from consilience.domains.eeg.notes import (
+    HARDLY,
+    LIKE_UNTRAINED,
+    NEARLY_UNIFORM,
+    SIGNIFICANT,
+    moved,
+    note_lines,
+    verdict,
+)
 from consilience.domains.eeg.tables import COLUMNS
 
+ASKED = Asked(list("abcdefghijkl"), np.repeat(list("abc"), 4), *([np.zeros(0)] * 3), [], 0, 0)
+ON = "on 12 samples of 3 patients, classes taking turns"
 METRICS = {
     name: {
         "test": {
@@ -50,11 +61,9 @@ def modalities(eeg=0.7):
     return table("modalities", *rows, {"model": "small", "target": "all", "player": "interaction"})
 
 
-def agreement(p_value=0.2):
-    return table(
-        "agreement",
-        {"model": "small", "agreement": 0.3, "low": 0.1, "high": 0.5, "shuffled": 0.28, "p_value": p_value},
-    )
+def agreement(p_value=0.2, least_p=0.01, excess=0.02):
+    row = {"agreement": 0.3, "low": 0.1, "high": 0.5, "shuffled": 0.3 - excess, "excess": excess}
+    return table("agreement", {"model": "small", **row, "p_value": p_value, "least_p": least_p})
 
 
 def attention(entropy=0.8, untrained=0.99):
@@ -67,35 +76,46 @@ def attention(entropy=0.8, untrained=0.99):
     return table("attention", *rows)
 
 
-def knockouts(all_low=0.1):
+def knockouts(value=0.2, low=0.1, high=0.3, known=True):
     rows = [
-        ("eeg_to_spec", "0", "removed", 0.01), ("eeg_to_spec", "1", "removed", -0.01), ("spec_to_eeg", "0", "removed", np.nan),
-        ("eeg_to_spec", "0", "uniform", 0.01), ("eeg_to_spec", "all", "removed", -0.5), ("both", "all", "uniform", -0.5),
-        ("both", "all", "removed", all_low),
+        ("eeg_to_spec", "0", "removed", 0.01, 0.3), ("eeg_to_spec", "1", "removed", -0.01, 0.3), ("spec_to_eeg", "0", "removed", np.nan, np.nan),
+        ("spec_to_eeg", "1", "removed", -0.3, -0.01), ("spec_to_eeg", "2", "removed", -0.3, -0.01),
+        ("eeg_to_spec", "0", "uniform", 0.01, 0.3), ("eeg_to_spec", "all", "removed", -0.5, 0.3), ("both", "all", "uniform", -0.5, 0.3),
+        ("both", "all", "removed", low, high),
     ]  # fmt: skip
-    columns = ("direction", "head", "kind", "low")
-    return table(
-        "knockouts",
-        *({"model": "small", **dict(zip(columns, row, strict=True)), "kl_change": 0.2, "high": 0.3} for row in rows),
-    )
+    columns = ("direction", "head", "kind", "low", "high")
+    found = [{"model": "small", **dict(zip(columns, row, strict=True)), "kl_change": value} for row in rows]
+    return table("knockouts", *found if known else ({**row, "low": np.nan, "high": np.nan} for row in found))
 
 
-def windows(low=0.3, count=5):
+def windows(low=0.05, high=0.3, count=5):
     rows = [
         {"model": model, "method": method, "branch": "eeg", "target": target, "window": window, "start_seconds": 5.0 * window,
-         "stop_seconds": 5.0 * window + 10, "share": 0.4, "low": low, "high": 0.5, "chance": 0.2}
-        for model, method, target in (("small", "occlusion", "all"), ("small", "saliency", "all"), ("small", "occlusion", "lpd"), ("wide", "occlusion", "all"))
+         "stop_seconds": 5.0 * window + 10, "share": 0.4, "low": 0.3, "high": 0.5, "chance": 0.2, "untrained": 0.25, "beyond": 0.15,
+         "beyond_low": low, "beyond_high": high}
+        for model, method, target in (
+            ("small", "window_occlusion", "all"), ("small", "saliency", "all"), ("small", "window_occlusion", "lpd"),
+            ("wide", "window_occlusion", "all"),
+        )
         for window in range(count)
     ]  # fmt: skip
     return table("windows", *rows)
 
 
+def edges(least_p=0.001):
+    rows = [("lpd", 0.04, 1.0), ("lpd", 0.05, 1.0), ("seizure", 0.01, 0.5), ("all", 0.01, 1.0)]
+    return table(
+        "edges",
+        *({"model": "small", "target": target, "q_value": q, "agreeing": agreeing, "least_p": least_p} for target, q, agreeing in rows),
+    )  # fmt: skip
+
+
 def lines_of(**changes):
     tables = {
         "ablations": ablations(), "modalities": modalities(), "agreement": agreement(), "attention": attention(),
-        "knockouts": knockouts(), "windows": windows(),
+        "knockouts": knockouts(), "windows": windows(), "edges": edges(),
     }  # fmt: skip
-    return note_lines(tables | changes, METRICS, "small", "occlusion")
+    return note_lines(tables | changes, METRICS, "small", ASKED)
 
 
 def line_with(words, **changes):
@@ -105,24 +125,39 @@ def line_with(words, **changes):
 
 def test_the_calibration_error_of_every_model_comes_first():
     assert lines_of()[0] == (
-        "expected calibration error on 40 samples of 8 patients (0 is none; experts who disagree add to it): "
+        "expected calibration error (confidence against the share of votes; 0 is none) on 40 samples of 8 patients: "
         "small 0.125 [0.050, 0.200], wide 0.250"
     )
 
 
+def test_an_interval_that_is_missing_is_no_verdict():
+    said = [verdict({"low": low, "high": high}, "up", "down", "open") for low, high in ((1, 2), (-2, -1), (-1, 1))]
+    assert said == ["up", "down", "open"]
+    assert {verdict({"low": none, "high": none}, "up", "down", "open") for none in (None, np.nan)} == {
+        "too few patients to tell"
+    }
+
+
+def test_a_fall_is_no_negative_rise():
+    assert moved({"value": 0.2, "low": -0.1, "high": 0.3}) == "rises by 0.200 [-0.100, 0.300]"
+    assert moved({"value": -0.2, "low": -0.3, "high": 0.1}) == "falls by 0.200 [-0.100, 0.300]"
+    assert moved({"value": -0.2, "low": None, "high": None}) == "falls by 0.200"
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
+    ("low", "high", "said"),
     [
         (0.01, 0.3, "worse"),
-        (-0.01, 0.3, "not clearly worse: nothing shows that the other modality adds to it"),
+        (-0.01, 0.3, "no loss shown without the other modality"),
         (-0.3, -0.01, "better than both together"),
-        (None, None, "not clearly worse: nothing shows that the other modality adds to it"),
+        (None, None, "too few patients to tell"),
     ],
 )
-def test_one_modality_alone_is_held_against_both(low, high, verdict):
+def test_one_modality_alone_is_held_against_both(low, high, said):
     interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
-    assert line_with("alone (", ablations=ablations(low, high)) == (
-        f"alone (spectrogram alone): KL divergence 0.500, less that of small 0.100{interval}: {verdict}"
+    assert line_with("alone)", ablations=ablations(low, high)) == (
+        "KL divergence from the votes on 40 samples of 8 patients, beyond that of small with both, 0.400: "
+        f"alone (spectrogram alone) 0.100{interval}, {said}"
     )
 
 
@@ -133,62 +168,104 @@ def test_without_a_network_of_both_modalities_there_is_nothing_to_hold_one_again
 
 @pytest.mark.parametrize(
     ("eeg", "said"),
-    [(0.7, ""), (HARDLY - 0.01, ": it hardly uses the EEG"), (1 - HARDLY + 0.01, ": it hardly uses the spectrogram")],
+    [(0.7, ""), (HARDLY - 0.01, ", it hardly uses the EEG"), (1 - HARDLY + 0.01, ", it hardly uses the spectrogram")],
 )
 def test_the_share_of_modalities_is_told_over_all_samples(eeg, said):
-    line = line_with("modalities' share", modalities=modalities(eeg))
-    assert line.startswith("small: ")
-    assert f"EEG {eeg:.3f} [{eeg - 0.05:.3f}, {eeg + 0.05:.3f}], spectrogram {1 - eeg:.3f}" in line
-    assert line.endswith(f"]{said}")
+    line = line_with("EEG's share", modalities=modalities(eeg))
+    assert line.endswith(f"{ON}: small {eeg:.3f} [{eeg - 0.05:.3f}, {eeg + 0.05:.3f}]{said}")
 
 
 @pytest.mark.parametrize(
-    ("p_value", "verdict"), [(0.2, "not clearly more"), (SIGNIFICANT, "not clearly more"), (0.001, "more")]
+    ("p_value", "excess", "said"),
+    [
+        (0.2, 0.02, "not clearly other than"),
+        (SIGNIFICANT, 0.02, "not clearly other than"),
+        (0.001, 0.02, "more than"),
+        (0.001, -0.02, "less than"),
+    ],
 )
-def test_agreement_is_told_beside_that_of_other_patients(p_value, verdict):
-    assert line_with("directions", agreement=agreement(p_value)) == (
-        "small: both directions of attention agree by 0.300 [0.100, 0.500], with those of other patients by 0.280: "
-        f"{verdict} than by chance (p = {p_value:.2g})"
+def test_agreement_is_told_beyond_that_of_other_patients(p_value, excess, said):
+    assert line_with("directions of", agreement=agreement(p_value, excess=excess)) == (
+        f"agreement of both directions of attention, against other patients' pairings, {ON}: small 0.300 against "
+        f"{0.3 - excess:.3f}, an excess of {excess:.3f}, {said} by chance (p = {p_value:.2g})"
     )
 
 
-def test_one_patient_tells_nothing_of_chance():
-    assert "of one patient, nothing tells" in line_with("directions", agreement=agreement(np.nan))
+def test_agreement_of_attention_that_is_nearly_uniform_makes_no_headline():
+    table = attention(0.99).assign(entropy=0.99)
+    line = line_with("directions of", agreement=agreement(0.001), attention=table)
+    assert line.endswith(
+        "small 0.300 against 0.280 (p = 0.001), of attention that is nearly uniform, which says little"
+    )
+    assert "more than" in line_with("directions of", agreement=agreement(0.001), attention=attention(0.99))
+
+
+@pytest.mark.parametrize(("p_value", "least_p"), [(np.nan, 1), (0.08, SIGNIFICANT + 0.001)])
+def test_of_few_patients_nothing_tells_what_chance_gives(p_value, least_p):
+    line = line_with("directions of", agreement=agreement(p_value, least_p))
+    assert line.endswith("small 0.300, too few patients to tell")
 
 
 def test_attention_that_is_uniform_or_as_before_training_is_told_and_other_is_not():
     assert not [line for line in lines_of() if "entropy" in line]
     line = line_with("entropy", attention=attention(NEARLY_UNIFORM + 0.01, 0.9))
     assert line == (
-        "small: its attention tells little; entropy (1 is uniform; before training): EEG to spectrogram 0.960 [0.950, 0.970], "
-        "nearly uniform (0.900)"
+        f"attention that tells little, by its entropy (1 is uniform; before training) {ON}: small EEG to spectrogram "
+        "0.960 [0.950, 0.970] (0.900), nearly uniform"
     )
     line = line_with("entropy", attention=attention(0.8, 0.8 + LIKE_UNTRAINED / 2))
-    assert line.endswith("0.800 [0.790, 0.810], hardly other than before training (0.810)")
+    assert line.endswith("0.800 [0.790, 0.810] (0.810), hardly other than before training")
     both = line_with("entropy", attention=attention(0.99, 0.99))
-    assert both.endswith("nearly uniform and hardly other than before training (0.990)")
+    assert both.endswith("(0.990), nearly uniform and hardly other than before training")
 
 
-def test_heads_that_may_go_are_counted_and_all_of_them_weighed():
-    assert line_with("heads") == (
-        "small: 2 of 3 heads of attention may be removed without a clear loss; without all of them the KL divergence rises "
-        "by 0.200 [0.100, 0.300]"
+def test_losses_and_gains_without_heads_are_told_beside_what_chance_gives():
+    start = (
+        "small: without single heads of attention the KL divergence rises clearly for 1 of 4 and falls clearly for 2 "
+        "(0.1 each by chance); without all of them it "
     )
-    assert line_with("heads", knockouts=knockouts(-0.1)).endswith("[-0.100, 0.300], no clear loss")
+    ends = {
+        (0.2, 0.1, 0.3): "rises by 0.200 [0.100, 0.300], a loss on 12 samples of 3 patients",
+        (0.2, -0.1, 0.3): "rises by 0.200 [-0.100, 0.300], no loss shown on 12 samples of 3 patients",
+        (-0.2, -0.3, -0.1): "falls by 0.200 [0.100, 0.300], a gain on 12 samples of 3 patients",
+        (-0.2, -0.3, 0.1): "falls by 0.200 [-0.100, 0.300], no loss shown on 12 samples of 3 patients",
+    }
+    for numbers, end in ends.items():
+        assert line_with("heads", knockouts=knockouts(*numbers)) == start + end
 
 
-def test_the_middle_of_the_segment_is_told_by_the_primary_method_of_the_shown_model():
+def test_heads_of_few_patients_are_not_judged():
+    assert line_with("heads", knockouts=knockouts(known=False)) == (
+        "small: without single heads of attention the KL divergence cannot be judged (too few patients to tell); without all of them it rises by 0.200, too few patients to tell "
+        "on 12 samples of 3 patients"
+    )
+
+
+def test_the_middle_of_the_segment_is_held_against_networks_before_training():
     assert line_with("middle") == (
-        "small: share of the attribution (occlusion) in the middle of the segment: EEG 10-20 s 0.400 [0.300, 0.500], "
-        "more than an even share (0.200)"
+        f"small: share of the middle windows in what is lost without single windows {ON}: EEG 10-20 s 0.400 "
+        "(before training 0.250, even 0.200), more than before training"
     )
-    assert "not clearly more than an even share" in line_with("middle", windows=windows(0.2))
+    assert line_with("middle", windows=windows(-0.1)).endswith("not clearly more than before training")
+    assert line_with("middle", windows=windows(-0.3, -0.1)).endswith("less than before training")
+    assert line_with("middle", windows=windows(None, None)).endswith("too few patients to tell")
     two = line_with("middle", windows=windows(count=4))
     assert "EEG 5-15 s" in two
     assert "EEG 10-20 s" in two
-    assert not [line for line in lines_of(windows=table("windows")) if "middle" in line]
+    for none in (table("windows"), windows(count=1), windows().assign(method="saliency")):
+        assert not [line for line in lines_of(windows=none) if "middle" in line]
+
+
+def test_edges_are_counted_that_are_clear_in_single_classes():
+    start = f"edges of graphs that matter to a class (q < 0.05, all members of one sign) {ON}: "
+    assert line_with("edges") == start + "small 1 of 3"
+    assert line_with("edges", edges=edges(0.06)) == start + "small 1 of 3 (too few patients to tell)"
+
+
+def test_notes_are_few():
+    assert len(lines_of()) <= 8
 
 
 def test_a_study_of_networks_without_attention_tells_of_none():
-    empty = {name: table(name) for name in ("modalities", "agreement", "attention", "knockouts", "windows")}
+    empty = {name: table(name) for name in ("modalities", "agreement", "attention", "knockouts", "windows", "edges")}
     assert len(lines_of(**empty)) == 2

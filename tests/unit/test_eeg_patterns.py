@@ -16,7 +16,7 @@ from consilience.domains.eeg.outcomes import (
     statistics_of_attention,
     statistics_of_predictions,
 )
-from consilience.domains.eeg.pairings import agreement_matrix, agreement_rows, p_value
+from consilience.domains.eeg.pairings import agreement_matrix, agreement_rows, least_p, p_value
 from consilience.domains.eeg.patterns import attention_rows, distances, entropies, head_maps, maxima
 from consilience.faithfulness.resampling import Resampling
 from tests.unit.eeg_networks import Study, write_study
@@ -269,7 +269,13 @@ def test_what_all_samples_have_in_common_is_not_taken_for_agreement():
     own = random.gamma(0.3, size=(20, 1, 4, 5))
     (real,) = agreement_rows([{"eeg_to_spec": noisy(own, 1), "spec_to_eeg": noisy(own.swapaxes(2, 3), 2)}], asked, 400)
     assert real["agreement"] > real["shuffled"] + 0.3
-    assert real["p_value"] == pytest.approx(1 / 401)
+    assert real["p_value"] == pytest.approx(2 / 401) == real["least_p"]
+    assert real["excess"] == pytest.approx(real["agreement"] - real["shuffled"])
+    (against,) = agreement_rows(
+        [{"eeg_to_spec": noisy(own, 1), "spec_to_eeg": noisy(1 / (0.1 + own.swapaxes(2, 3)), 2)}], asked, 400
+    )
+    assert against["excess"] < -0.1
+    assert against["p_value"] == pytest.approx(2 / 401)
 
 
 @pytest.mark.parametrize("sizes", [[2] * 8, [1, 4, 2, 1, 3, 2, 1, 5]])
@@ -292,17 +298,21 @@ def test_the_p_value_is_uniform_without_agreement(sizes, shared):
 
 
 def test_patients_are_exchanged_whole_and_the_observed_pairing_counts():
-    """Of two patients there are two pairings: p is about a half, however many samples they have."""
+    """Of two patients there are two pairings: each tail is about a half, however many samples they have."""
     matrix = np.kron(np.eye(2), np.ones((4, 4)))
     patients = np.repeat(["a", "b"], 4)
-    assert 0.4 < p_value(matrix, patients, 500, np.random.default_rng(0)) < 0.6
+    assert 0.8 < p_value(matrix, patients, 500, np.random.default_rng(0)) <= 1
+    assert [least_p(count, 10**6) for count in (1, 2, 4)] == [1, 1, pytest.approx(1 / 12)]
+    assert least_p(5, 10**6) == pytest.approx(1 / 60)
+    assert least_p(20, 99) == pytest.approx(0.02)
     assert np.isnan(p_value(matrix, np.repeat("a", 8), 500, np.random.default_rng(0)))
     larger = np.kron(np.eye(8), np.ones((2, 2)))
-    assert p_value(larger, np.repeat(np.arange(8), 2), 99, np.random.default_rng(0)) == pytest.approx(0.01)
+    assert p_value(larger, np.repeat(np.arange(8), 2), 99, np.random.default_rng(0)) == pytest.approx(0.02)
+    assert p_value(-larger, np.repeat(np.arange(8), 2), 99, np.random.default_rng(0)) == pytest.approx(0.02)
     # Rows in another order are the same samples.
     order = np.random.default_rng(1).permutation(16)
     turned = p_value(larger[np.ix_(order, order)], np.repeat(np.arange(8), 2)[order], 99, np.random.default_rng(0))
-    assert turned == pytest.approx(0.01)
+    assert turned == pytest.approx(0.02)
 
 
 # Samples
@@ -332,8 +342,14 @@ def test_statistics_of_samples_are_those_of_single_samples():
     np.testing.assert_allclose(found["agreement"], expected)
 
 
+def untied(asked):
+    """The same samples, on which all raters agree."""
+    asked.votes[:] = np.eye(3)[asked.labels]
+    return asked
+
+
 def test_correct_and_wrong_predictions_are_compared_by_patients():
-    asked, random = asked_of(30, 3), np.random.default_rng(0)
+    asked, random = untied(asked_of(30, 3)), np.random.default_rng(0)
     correct = random.random(30) < 0.6
     values = random.normal(size=30) + correct
     values[:4] = np.nan
@@ -355,8 +371,21 @@ def test_correct_and_wrong_predictions_are_compared_by_patients():
     assert row["high"] == pytest.approx(expected["high"])
 
 
+def test_samples_whose_most_votes_are_tied_are_neither_right_nor_wrong():
+    asked = untied(asked_of(30, 3))
+    asked.votes[[4, 9]] = [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]
+    asked.votes[5] = [0.6, 0.4, 0]
+    correct, values = np.arange(30) % 2 == 0, np.random.default_rng(0).normal(size=30)
+    (row,) = outcome_rows({"confidence": values}, correct, asked)
+    assert (row["correct_samples"], row["incorrect_samples"], row["tied_samples"]) == (14, 14, 2)
+    rest = np.delete(np.arange(30), [4, 9])
+    assert row["correct"] == pytest.approx(values[rest][correct[rest]].mean())
+    (every,) = [one for one in class_rows({"confidence": values}, asked) if one["class"] == CLASSES[asked.labels[4]]]
+    assert every["samples"] == (asked.labels == asked.labels[4]).sum()
+
+
 def test_a_side_of_few_patients_has_no_interval_and_an_empty_one_no_row():
-    asked, values = asked_of(30, 3), np.random.default_rng(0).normal(size=30)
+    asked, values = untied(asked_of(30, 3)), np.random.default_rng(0).normal(size=30)
     few = np.arange(30) < 24  # two patients have all that is wrong
     (row,) = outcome_rows({"confidence": values}, few, asked)
     assert row["low"] is None

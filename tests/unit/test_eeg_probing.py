@@ -203,6 +203,28 @@ def test_coalitions_use_the_reference_of_the_study(study, networks, tmp_path):
     assert np.abs(other[frozenset()] - found[frozenset()]).max() > 1e-4
 
 
+@pytest.mark.parametrize("untrained", [False, True])
+def test_windows_are_lost_one_by_one_in_one_modality(study, networks, untrained):
+    found = networks.windows(SAMPLES, untrained)
+    module = networks.untrained[1] if untrained else study.modules[1]
+    assert {name: own.shape for name, own in found.items()} == {
+        name: (WINDOWS[name], 2, len(SAMPLES), 3) for name in BRANCHES
+    }
+    for place, sample in enumerate(SAMPLES):
+        whole, auxiliary = references(study, sample, BRANCHES)
+        away, _ = references(study, sample, ())
+        for column, branch in enumerate(BRANCHES):
+            for window in range(WINDOWS[branch]):
+                inputs = [part.clone() for part in whole]
+                inputs[column][:, window] = away[column][:, window]
+                fall = centered(outputs(module, whole, auxiliary)) - centered(outputs(module, inputs, auxiliary))
+                np.testing.assert_allclose(found[branch][window, 1, place], fall, atol=2e-5)
+    # What is absent is not lost.
+    assert np.abs(found["eeg"][2, :, SAMPLES.index("s15")]).max() < 1e-6
+    assert np.abs(found["spectrogram"][0, :, SAMPLES.index("s17")]).max() < 1e-6
+    assert all(np.abs(own).max() > 1e-4 for own in found.values())
+
+
 def joined_by_hand(study, sample, branch, first, second):
     _, auxiliary = study.inputs(sample)
     one, other = (NODES[branch].index(name) for name in (first, second))
@@ -262,6 +284,7 @@ def everything(networks, samples):
         networks.predictions(samples).probabilities,
         *(own.values[None] for one in maps for own in one.values()),
         *networks.coalitions(samples).values(),
+        *(own[window] for own in networks.windows(samples).values() for window in range(len(own))),
         *(said.logits for said in networks.knockouts(samples).values()),
     ]
 
@@ -316,6 +339,7 @@ def test_a_network_of_one_modality_has_its_own_edges_alone(tmp_path, modality):
         raw = outputs(study.modules[0], *study.inputs("s12"))
         np.testing.assert_allclose(networks.predictions(SAMPLES).logits[0, 2], centered(raw), atol=1e-5)
         assert set(networks.coalitions(SAMPLES)) == {frozenset(), frozenset([modality])}
+        assert set(networks.windows(SAMPLES)) == {modality}
 
 
 def test_an_unknown_sample_is_refused_with_the_nearest(networks):

@@ -12,6 +12,8 @@ from consilience.domains.eeg.windows import (
     central,
     central_share,
     chances,
+    has_windows,
+    occlusion_maps,
     own_class_maps,
     present_windows,
     window_rows,
@@ -20,6 +22,7 @@ from consilience.domains.eeg.windows import (
 from consilience.faithfulness.resampling import Resampling
 from tests.unit.eeg_networks import BRANCHES, write_study
 
+UNTRAINED = ("untrained", "beyond", "beyond_low", "beyond_high")
 CLASSES = ["seizure", "lpd", "other"]
 SHAPES = {"eeg": (5, 19, 5), "spectrogram": (4, 4, 4)}
 
@@ -103,7 +106,8 @@ def test_rows_of_windows_have_their_seconds_share_chance_and_signed_mean():
         assert row["signed"] == pytest.approx(maps[branch][places, window].sum(axis=(1, 2)).mean())
         even = [present[branch][place, window] / present[branch][place].sum() for place in places]
         assert row["chance"] == pytest.approx(np.mean(even))
-        assert set(row) | {"method"} == set(WINDOW_COLUMNS)
+        assert set(row) | {"method", *UNTRAINED} == set(WINDOW_COLUMNS)
+        assert not set(row) & set(UNTRAINED)
     assert any(row["low"] is not None for row in rows)
 
 
@@ -114,3 +118,40 @@ def test_methods_without_a_sign_have_no_signed_mean_and_branches_without_attribu
     rows = window_rows(maps, present, asked, 10, 5, False)
     assert {row["branch"] for row in rows} == {"eeg"}
     assert np.isnan([row["signed"] for row in rows]).all()
+
+
+def test_shares_are_held_against_those_before_training_sample_by_sample():
+    asked, random = asked_of(), np.random.default_rng(4)
+    maps, before = ({"eeg": random.normal(size=(12, 5, 1, 1))} for _ in range(2))
+    before["eeg"][3] = 0  # nothing is lost before training
+    present = {"eeg": np.ones((12, 5), bool)}
+    for row in window_rows(maps, present, asked, 10, 5, True, before):
+        places = [place for place in range(12) if row["target"] in (ALL, CLASSES[asked.labels[place]])]
+        both = np.array([place for place in places if place != 3])
+        own, blank = (
+            np.abs(part["eeg"][both, row["window"], 0, 0]) / np.abs(part["eeg"][both]).sum(axis=(1, 2, 3))
+            for part in (maps, before)
+        )
+        assert set(row) | {"method"} == set(WINDOW_COLUMNS)
+        assert row["untrained"] == pytest.approx(blank.mean())
+        assert row["beyond"] == pytest.approx((own - blank).mean())
+        resampling = Resampling.of(asked.patients[both], 50, 3)
+        expected = resampling.interval(resampling.means(own - blank))
+        assert row["beyond_low"] == (None if expected["low"] is None else pytest.approx(expected["low"]))
+        assert row["beyond_high"] == (None if expected["high"] is None else pytest.approx(expected["high"]))
+
+
+@pytest.mark.parametrize(("targets", "classes"), [(3, 3), (1, 2)])
+def test_losses_of_windows_are_those_of_the_own_class_by_the_mean_of_members(targets, classes):
+    asked = asked_of(classes=classes)
+    falls = np.random.default_rng(5).normal(size=(5, 2, 12, targets))
+    found = occlusion_maps({"eeg": falls}, asked)["eeg"]
+    assert found.shape == (12, 5, 1, 1)
+    for place, label in enumerate(asked.labels):
+        own = falls[:, :, place, label if targets > 1 else 0].mean(axis=1)
+        np.testing.assert_allclose(found[place, :, 0, 0], own * (-1 if targets == 1 and label == 0 else 1))
+
+
+def test_methods_that_take_features_out_tell_no_windows_apart():
+    assert [has_windows(name) for name in ("saliency", "integrated_gradients_from_blurred")] == [True, True]
+    assert [has_windows(name) for name in ("occlusion", "occlusion_from_zero")] == [False, False]

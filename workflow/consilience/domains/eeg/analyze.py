@@ -19,12 +19,17 @@ from consilience.domains.eeg.explanation_text import create_explainability_repor
 from consilience.domains.eeg.montage import BRANCHES
 from consilience.domains.eeg.notes import note_lines
 from consilience.domains.eeg.patterns import Maps, head_maps
-from consilience.domains.eeg.performance import ablation_rows, calibration_rows, predicted
+from consilience.domains.eeg.performance import ablation_rows, calibration_rows, nearest_member, predicted
 from consilience.domains.eeg.probing import Networks
 from consilience.domains.eeg.tables import Tables
+from consilience.domains.eeg.wording import window_names
 from consilience.files import read_json, read_table, whole, write_h5, write_strings, write_table
 from consilience.jobs import job
 
+OF_MEMBER = (
+    "Predictions and attention below are those of member {1} of {0}, the one of {2} whose probabilities for these "
+    "samples lie nearest to their mean."
+)
 NO_ATTENTION = "{}: it reads {} alone, and has no attention between modalities\n"
 
 
@@ -47,7 +52,7 @@ def write_attention(file: h5py.File, model: str, members: Sequence[Maps], asked:
 
 
 def write_report(path: str, networks: Networks, asked: Asked, count: int, times: tuple[float, float]) -> None:
-    """Write the text report of the first `count` asked samples, by the model's first member."""
+    """Write the text report of the first `count` asked samples, by the member that predicts most like the mean."""
     if not networks.fused:
         with whole(path) as temporary:
             temporary.write_text(NO_ATTENTION.format(networks.ensemble.model, *networks.modalities), encoding="utf-8")
@@ -55,14 +60,21 @@ def write_report(path: str, networks: Networks, asked: Asked, count: int, times:
     names, dataset = asked.ids[:count], networks.reader.dataset
     batch = networks.reader.read(dataset.rows_of(names))
     given = dict(zip(BRANCHES, batch.inputs, strict=True)) | batch.auxiliary | {"targets": asked.votes[:count]}
-    results = ExplainabilityCapture(networks.members[0], networks.heads).explain_batch(given)
+    probabilities = networks.predictions(names).probabilities
+    place = nearest_member(probabilities)
+    results = ExplainabilityCapture(networks.members[place], networks.heads).explain_batch(given)
     windows = {branch: window_names(dataset.branches[branch].shape[0], *times) for branch in BRANCHES}
-    create_explainability_report(results, path, asked.classes, windows, names)
-
-
-def window_names(count: int, seconds: float, stride: float) -> list[str]:
-    """Name windows by the seconds they cover, from the start of their segment."""
-    return [f"{stride * place:g}-{stride * place + seconds:g} s" for place in range(count)]
+    voted, own = (part.argmax(axis=-1) for part in (probabilities.mean(axis=0), probabilities[place]))
+    member = networks.numbers[place]
+    about = OF_MEMBER.format(networks.ensemble.model, member, len(probabilities))
+    apart = [f"{name} ({asked.classes[label]})" for name, label in zip(names, voted, strict=True)]
+    apart = [told for told, differs in zip(apart, voted != own, strict=True) if differs]
+    about += (
+        f" All members together see another class in {', '.join(apart)}."
+        if apart
+        else " All members together see the same classes."
+    )
+    create_explainability_report(results, path, asked.classes, windows, names, about)
 
 
 def analyze_models(given: Any, params: Any, dataset: Dataset, split: pd.DataFrame, tables: Tables, output: Any) -> None:
@@ -76,10 +88,10 @@ def analyze_models(given: Any, params: Any, dataset: Dataset, split: pd.DataFram
         for place, model in enumerate(params.explained):
             paths = given.attributions[place * len(methods) : (place + 1) * len(methods)]
             kept = {name: read(path, showcase=True) for name, path in zip(methods, paths, strict=True)}
-            central = tables.add_windows(model, kept, signed, params.primary, dataset, split, times)
+            tables.add_windows(model, kept, signed, dataset, split, times)
             facts = (params.attribution, params.own_methods, params.seed, params.device)
             networks = Networks.load(dataset, split, given.ensembles[place], *facts)
-            members = tables.add_networks(networks, central)
+            members = tables.add_networks(networks, times)
             if members:
                 write_attention(file, model, members, asked, count)
             if model == params.shown:
@@ -110,7 +122,7 @@ if "snakemake" in globals():
         frames = tables.frames()
         for name, frame in frames.items():
             write_table(output[name], frame)
-        lines = note_lines(frames, metrics, params.shown, params.primary)
+        lines = note_lines(frames, metrics, params.shown, asked)
         with whole(output.notes) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         log.info("%s", lines[0])

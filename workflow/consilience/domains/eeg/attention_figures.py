@@ -18,7 +18,8 @@ from consilience.domains.eeg.asked import ALL
 from consilience.domains.eeg.attention_plots import ABSENT, COLORS
 from consilience.domains.eeg.attention_weights import MODALITIES
 from consilience.domains.eeg.marks import empty_figure, rows_of
-from consilience.domains.eeg.notes import NAMES, NEARLY_UNIFORM, TITLES
+from consilience.domains.eeg.notes import NEARLY_UNIFORM
+from consilience.domains.eeg.wording import NAMES, TITLES
 from consilience.figures.style import BLACK, entitle, new_figure, number, styled
 
 LEAST_REACH = 0.25  # of a multiple: what differs less from uniform stays pale

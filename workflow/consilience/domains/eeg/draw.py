@@ -36,7 +36,7 @@ def figures(
     `means` are the shown model's mean maps, `metrics` metrics.json by model, `linear` linear/metrics.json.
     """
     shown = params.shown
-    yield "time_courses", time_courses(tables["windows"], shown, params.primary)
+    yield "time_courses", time_courses(tables["windows"], shown)
     yield "attention", attention_maps(means, tables["attention"], shown, (params.window, params.stride))
     yield "heads", head_panels(tables["attention"], tables["knockouts"], tables["agreement"], shown)
     yield "modalities", modality_panels(tables["modalities"], tables["ablations"], linear, shown)

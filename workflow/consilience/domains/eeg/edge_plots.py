@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from consilience.domains.eeg.asked import ALL
+from consilience.domains.eeg.edges import FALSE_SHARE, can_be_clear, clear_edges
 from consilience.domains.eeg.marks import (
     empty_figure,
-    is_clear,
     key_row,
     plural,
     rows_of,
@@ -22,6 +22,7 @@ from consilience.domains.eeg.marks import (
     words,
 )
 from consilience.domains.eeg.montage import CHANNELS, REGIONS
+from consilience.domains.eeg.notes import TOO_FEW
 from consilience.domains.eeg.scalp import REGION_PLACES, draw_head, positions, write
 from consilience.figures.style import BLACK, GRAY, NEGATIVE, POSITIVE, entitle, grid_shape, lighten, new_figure, styled
 
@@ -81,9 +82,8 @@ def _head(axes: Axes, rows: pd.DataFrame, most: float) -> None:
     draw_head(axes, color=GRAY)
     axes.set(xlim=(-1.2, BLOCK[0] + 1.7 * BLOCK[2]))
     places, rows = node_places(), rows.sort_values("size")
-    clear = [is_clear(*ends) for ends in zip(rows["low"], rows["high"], strict=True)]
     segments = [[places[first], places[second]] for first, second in zip(rows["first"], rows["second"], strict=True)]
-    colors = [signed_color(effect, known) for effect, known in zip(rows["effect"], clear, strict=True)]
+    colors = [signed_color(effect, known) for effect, known in zip(rows["effect"], clear_edges(rows), strict=True)]
     axes.add_collection(
         LineCollection(segments, colors=colors, linewidths=widths(rows["effect"], most), capstyle="round", zorder=5)
     )
@@ -98,8 +98,8 @@ def _strongest(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw the strongest edges with their intervals, and how far members differ."""
     axes.axvline(0, color=BLACK, linewidth=0.7, zorder=1)
     names = []
-    for place, row in enumerate(rows.to_dict("records")):
-        color = signed_color(row["effect"], is_clear(row["low"], row["high"]))
+    for place, (row, clear) in enumerate(zip(rows.to_dict("records"), clear_edges(rows), strict=True)):
+        color = signed_color(row["effect"], clear)
         if np.isfinite(row["spread"]):
             ends = row["effect"] - row["spread"], row["effect"] + row["spread"]
             axes.plot(ends, [place, place], color="#DDDDDD", linewidth=6, solid_capstyle="butt", zorder=1)
@@ -128,11 +128,13 @@ def _keys(axes: Axes, most: float) -> None:
 def _message(rows: pd.DataFrame, model: str) -> str:
     """Say how many edges matter clearly, and whether members agree on the strongest."""
     single = rows[rows["target"].astype(str) != ALL]
-    clear = sum(is_clear(*ends) for ends in zip(single["low"], single["high"], strict=True))
+    clear = int(clear_edges(single).sum())
     top = strongest(rows)
     apart = int((top["spread"] >= top["effect"].abs()).sum())
     agreed = "members agree on" if not apart else f"members differ as much as the effect in {apart} of"
-    return f"{model}: {clear} of {plural(len(single), 'edge')} by class cost clearly; {agreed} the {len(top)} strongest"
+    counted = f"{clear} of {plural(len(single), 'edge')} by class cost clearly (q < {FALSE_SHARE})"
+    counted += "" if can_be_clear(rows) else f", {TOO_FEW}"
+    return f"{model}: {counted}; {agreed} the {len(top)} strongest"
 
 
 def _caption(model: str) -> str:
@@ -141,5 +143,6 @@ def _caption(model: str) -> str:
         "means over test samples that have it; width in proportion, one scale for all. Heads from above, nose up; "
         "beside them the regions of the spectrogram. Right: 95 % intervals, resampling patients; gray bars: one "
         "standard deviation of members to either side (none for one member). Edges are taken out one by one: of two "
-        "that stand in for each other neither shows; of many some are clear by chance."
+        f"that stand in for each other neither shows. Clear: q < {FALSE_SHARE} over all of the model's edges (turning "
+        "whole patients' signs), and all members of one sign. Intervals are over patients, and ignore members' seeds."
     )

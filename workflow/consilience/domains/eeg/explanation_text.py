@@ -29,15 +29,17 @@ def create_explainability_report(
     class_names: Sequence[str] | None = None,
     window_names: Mapping[str, Sequence[str]] | None = None,
     sample_names: Sequence[str] | None = None,
+    about: str = "",
 ) -> str:
     """Return what `ExplainabilityCapture.explain_batch` or `explain_single_sample` found, as text.
 
     Classes, windows and samples have numbers from 0, and the names that are given: `window_names` by modality, `eeg`
-    and `spectrogram`, `sample_names` by the samples' places in the batch. With `output_path` the text is also written,
-    as UTF-8. Raises ConsilienceError where a list has too few names.
+    and `spectrogram`, `sample_names` by the samples' places in the batch. `about` is said at the top. With
+    `output_path` the text is also written, as UTF-8. Raises ConsilienceError where a list has too few names.
     """
     names = _Names(class_names, window_names or {}, sample_names)
     lines = ["=" * WIDTH, "CROSS-MODAL ATTENTION EXPLAINABILITY REPORT", "=" * WIDTH, ""]
+    lines += [*textwrap.wrap(about, WIDTH), ""] if about else []
     lines += [*textwrap.wrap(PREAMBLE, WIDTH), "", "BATCH-LEVEL STATISTICS", "-" * 40, *_of_batch(results), ""]
     lines += ["PER-SAMPLE ANALYSIS", "-" * 40]
     for sample in results["per_sample_explanations"]:

@@ -23,7 +23,8 @@ from consilience.domains.eeg.marks import (
     say,
     whisker,
 )
-from consilience.domains.eeg.notes import NEARLY_UNIFORM, SIGNIFICANT, TITLES
+from consilience.domains.eeg.notes import NEARLY_UNIFORM, SIGNIFICANT, TOO_FEW, clear_heads, verdict
+from consilience.domains.eeg.wording import TITLES
 from consilience.figures.style import BLACK, BLUE, GRAY, PURPLE, VERMILLION, entitle, new_figure, number, styled
 
 KINDS = {"removed": ("o", True, -0.17), "uniform": ("s", False, 0.17)}  # marker, filled, shift
@@ -186,14 +187,15 @@ def _agreements(axes: Axes, agreement: pd.DataFrame) -> None:
 
 
 def _message(lost: pd.DataFrame, model: str) -> str:
-    """Say how many heads may go without a clear loss, and what all of them are worth."""
+    """Say what is lost and gained without single heads, beside what chance gives, and without all of them."""
     removed = rows_of(lost, kind="removed")
-    single = removed[removed["head"].astype(str) != ALL]
-    idle = sum(not low > 0 for low in single["low"])
+    count, worse, better, chance = clear_heads(removed[removed["head"].astype(str) != ALL])
     whole = rows_of(removed, head=ALL, direction=BOTH).iloc[0]
-    verdict = "" if whole["low"] > 0 else ", no clear loss"
-    said = f"all of them together cost {interval_text(whole, 'kl_change', form='.3f')} in KL divergence{verdict}"
-    return f"{model}: {idle} of {len(single)} heads may go without a clear loss; {said}"
+    single = f"a clear loss without {worse} of {count} heads, a clear gain without {better}"
+    single = f"{single} ({chance:.1f} each by chance)" if count else f"single heads: {TOO_FEW}"
+    said = verdict(whole, "a loss", "a gain", "no loss shown")
+    change = interval_text(whole, "kl_change", form=".3f")
+    return f"{model}: {single}; without all of them KL divergence changes by {change}, {said}"
 
 
 def _caption(model: str, members: int) -> str:
@@ -203,6 +205,6 @@ def _caption(model: str, members: int) -> str:
         "members, whose mean is judged. Removed: what the head adds is gone; uniform: it reads all windows alike. "
         "Bars: 95 % intervals, resampling patients; losses are gray where the interval holds 0 or is not known, orange "
         "where a head helps, blue where it harms. Shaded: entropies from "
-        f"{NEARLY_UNIFORM}, nearly uniform. Below: purple where p < {SIGNIFICANT} (one-sided, exchanging whole "
+        f"{NEARLY_UNIFORM}, nearly uniform. Below: purple where p < {SIGNIFICANT} (two-sided, exchanging whole "
         "patients)."
     )

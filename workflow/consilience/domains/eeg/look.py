@@ -24,12 +24,13 @@ from consilience.domains.eeg import (
 )
 from consilience.domains.eeg.model import build
 from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, NODES
+from consilience.domains.eeg.performance import nearest_member
+from consilience.domains.eeg.wording import HEADINGS, window_names
 from consilience.figures.style import entitle, new_figure, styled
 from consilience.files import save_figure
 from consilience.jobs import job
 from consilience.training.ensemble import Ensemble
 
-TITLES = {"eeg": "EEG", "spectrogram": "Spectrogram"}
 MOST_TICKS = 12
 SETTINGS = ("steps", "draws", "noise", "blur", "internal_batch")
 
@@ -64,9 +65,9 @@ def draw(parts: Mapping[str, np.ndarray], seconds: Mapping[str, Sequence[float]]
     )
     for row, name in zip(panels, BRANCHES, strict=True):
         by_band, by_window = parts[name].sum(axis=0), parts[name].sum(axis=2).T
-        _heat(figure, row[0], by_band, NODES[name], list(BANDS_OF[name]), f"{TITLES[name]}, summed over windows")
+        _heat(figure, row[0], by_band, NODES[name], list(BANDS_OF[name]), f"{HEADINGS[name]}, summed over windows")
         middles = [f"{second:g}" for second in seconds[name]]
-        _heat(figure, row[1], by_window, NODES[name], middles, f"{TITLES[name]}, summed over bands")
+        _heat(figure, row[1], by_window, NODES[name], middles, f"{HEADINGS[name]}, summed over bands")
         row[1].set_xlabel("middle of the window (s from the segment's start)")
     caption = (
         f"What each channel or region adds ({method}, mean over members): red for the pattern, blue against it. Each "
@@ -95,22 +96,41 @@ def explain(folder: Path, given: Mapping[str, str], params: Mapping[str, object]
     parts, pattern = attributed(
         given["dataset"], given["ensemble"], given["split"], sample, params["primary"], params["attribution"]
     )
-    network = load_network(given["ensemble"], Ensemble.load(given["ensemble"]).on_real_labels().members[0].member)
-    found = ExplainabilityCapture(network, network.fusion.heads).explain_batch(
-        batch_of(given["dataset"], [sample], given["ensemble"])
-    )
-    own = found["per_sample_explanations"][0]
-    true = classes[own["true_class"]]
-    title = f"{sample}: {params['model']} sees {pattern}; most raters see {true}"
-    names = {name: [f"{second:g} s" for second in middles] for name, middles in seconds.items()}
+    batch = batch_of(given["dataset"], [sample], given["ensemble"])
+    numbers = [member.member for member in Ensemble.load(given["ensemble"]).on_real_labels().members]
+    networks = [load_network(given["ensemble"], number) for number in numbers]
+    members = [ExplainabilityCapture(network, network.fusion.heads).explain_batch(batch) for network in networks]
+    probabilities = np.stack([one["logits"].double().softmax(dim=1).numpy() for one in members])
+    place = nearest_member(probabilities)
+    network, found = networks[place], members[place]
+    seen = classes[found["per_sample_explanations"][0]["predicted_class"]]
+    probability = probabilities.mean(axis=0)[0, classes.index(pattern)]
+    told = said(params["model"], pattern, probability, numbers, numbers[place], seen)
+    title = f"{sample}: {told}; {raters(batch['targets'][0].numpy(), classes)}"
+    names = {name: window_names(len(own), params["window"], params["stride"]) for name, own in seconds.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    create_explainability_report(found, folder / "report.txt", classes, names, [sample])
+    about = f"{told}. Predictions and attention below are those of member {numbers[place]}, the nearest to the mean."
+    create_explainability_report(found, folder / "report.txt", classes, names, [sample], about)
     save_figure(folder / "attribution.png", draw(parts, seconds, title, params["primary"]))
     attention = found["attention_dict"]
     plot_cross_modal_attention(attention, save_path=folder / "cross_attention.png")
     plot_head_contributions(attention, network.fusion.heads, save_path=folder / "head_contributions.png")
     plot_modality_alignment(attention, save_path=folder / "alignment.png")
     return title
+
+
+def said(model: str, pattern: str, probability: float, numbers: Sequence[int], shown: int, seen: str) -> str:
+    """Say what all members together see, and which of them is shown where that is not the same."""
+    mean = f"mean of {len(numbers)} members" if len(numbers) > 1 else "its one member"
+    sees = f"sees {seen}" if seen != pattern else "sees it too"
+    member = f"; member {shown}, whose attention is shown, {sees}" if len(numbers) > 1 else ""
+    return f"{model} sees {pattern} (probability {probability:.2f}, {mean}{member})"
+
+
+def raters(votes: np.ndarray, classes: Sequence[str]) -> str:
+    """Say what most raters see."""
+    most = [name for name, share in zip(classes, votes, strict=True) if share == votes.max()]
+    return f"most raters see {most[0]}" if len(most) == 1 else f"raters are tied between {' and '.join(most)}"
 
 
 def _facts(dataset: str, params: Mapping[str, object]) -> tuple[list[str], dict[str, list[float]]]:

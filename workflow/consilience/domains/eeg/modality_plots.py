@@ -27,7 +27,8 @@ from consilience.domains.eeg.marks import (
 )
 from consilience.domains.eeg.modalities import INTERACTION
 from consilience.domains.eeg.montage import BRANCHES
-from consilience.domains.eeg.notes import NAMES
+from consilience.domains.eeg.notes import TOO_FEW
+from consilience.domains.eeg.wording import NAMES
 from consilience.figures.style import BLACK, GRAY, PALETTE, entitle, grid_shape, new_figure, styled
 
 MOST_COLUMNS = 3
@@ -156,6 +157,8 @@ def _message(modalities: pd.DataFrame, ablations: pd.DataFrame, shown: str) -> s
     worse = [NAMES[row["modalities"]] for _, row in alone.iterrows() if row["difference_low"] > 0]
     if worse:
         return f"{share}; {' and '.join(worse)} alone clearly worse"
+    if alone["difference_low"].isna().all():
+        return f"{share}; {TOO_FEW} whether one modality does worse"
     names = dict.fromkeys(NAMES[name] for name in alone["modalities"])
     return f"{share}; {' or '.join(names)} alone not clearly worse"
 

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from consilience.domains.eeg.marks import UNCLEAR, empty_figure, is_clear, plural, rows_of, targets_of, whisker, words
+from consilience.domains.eeg.notes import TOO_FEW
 from consilience.figures.style import BLACK, BLUE, GRAY, VERMILLION, entitle, panel_grid, styled
 
 WRONG, CORRECT, LINE, FIRST_CLASS = 0, 1.3, 2.15, 3  # places along a panel
-NAMES = {
+STATISTICS = {
     "confidence": "Confidence (probability)",
     "vote_entropy": "Disagreement of the experts",
     "eeg_to_spec_entropy": "Entropy, EEG to spectrogram",
@@ -41,13 +42,13 @@ def outcome_panels(outcomes: pd.DataFrame, patterns: pd.DataFrame, model: str) -
     figure, panels = panel_grid(len(statistics), 3, 1.5 + 0.34 * max(len(classes), 4), 1.75)
     for axes, statistic in zip(panels, statistics, strict=True):
         _statistic(axes, rows_of(compared, statistic=statistic), rows_of(by_class, statistic=statistic), classes)
-        axes.set_title(NAMES.get(statistic, words(statistic)))
+        axes.set_title(STATISTICS.get(statistic, words(statistic)))
     caption = (
         f"{model}: means over test samples. Left of the line: wrong predictions and correct ones, with their numbers; "
         "the bar is the 95 % interval of the difference, laid around the dashed level of the wrong ones: orange where "
         "it leaves out no difference, gray where it holds it; no bar where either side has fewer than three patients. "
-        "Right: classes (most votes), with 95 % intervals. All resample patients. Of many statistics some differ "
-        "clearly by chance."
+        "Samples whose top votes tie are neither, and left out there. Right: classes (most votes), 95 % intervals. "
+        "All resample patients. Of many statistics some differ clearly by chance."
     )
     entitle(figure, _message(compared, model), caption)
     return figure
@@ -84,6 +85,8 @@ def _message(compared: pd.DataFrame, model: str) -> str:
         return f"{model}: all predictions are correct, or all are wrong: nothing to compare"
     clear = [is_clear(low, high) for low, high in zip(compared["low"], compared["high"], strict=True)]
     wrong = plural(int(compared["incorrect_samples"].max()), "wrong prediction")
+    if compared["low"].isna().all():
+        return f"{model}: {wrong}; {TOO_FEW} what differs"
     said = f"{sum(clear)} of {plural(len(compared), 'statistic')} differ{'s' * (sum(clear) == 1)}"
     said = said if any(clear) else "no statistic differs"
     sure = compared.loc[compared["statistic"] == "confidence", ["low", "high"]].to_numpy(float)

@@ -14,7 +14,8 @@ from consilience.domains.eeg.patterns import Maps, entropies, maxima
 from consilience.metrics import LEAST_GROUPS
 
 OUTCOME_COLUMNS = (
-    "statistic", "correct_samples", "incorrect_samples", "correct", "incorrect", "difference", "low", "high",
+    "statistic", "correct_samples", "incorrect_samples", "tied_samples", "correct", "incorrect", "difference", "low",
+    "high",
 )  # fmt: skip
 PATTERN_COLUMNS = ("class", "statistic", "samples", "value", "low", "high")
 
@@ -46,12 +47,13 @@ def statistics_of_attention(members: Sequence[Maps]) -> dict[str, np.ndarray]:
 def outcome_rows(statistics: Statistics, correct: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
     """Return a row a statistic that both correct and wrong predictions have, and the difference of both means.
 
-    `correct` is bool (samples,). The interval resamples all patients at once, as one patient may have both; it is left
+    `correct` is bool (samples,). Samples whose most votes are tied are neither right nor wrong: they are left out, and
+    `tied_samples` counts them. The interval resamples all patients at once, as one patient may have both; it is left
     out where either side has fewer than three patients.
     """
-    rows = []
+    rows, tied = [], (asked.votes == asked.votes.max(axis=1, keepdims=True)).sum(axis=1) > 1
     for name, values in statistics.items():
-        known = np.isfinite(values)
+        known = np.isfinite(values) & ~tied
         sides = [np.where(known & side, values, np.nan) for side in (correct, ~correct)]
         places = [np.flatnonzero(np.isfinite(side)) for side in sides]
         if not all(map(len, places)):
@@ -59,6 +61,7 @@ def outcome_rows(statistics: Statistics, correct: np.ndarray, asked: Asked) -> l
         resampling = asked.resampling(np.flatnonzero(known))
         means = [resampling.means(side[known]) for side in sides]
         row = {"statistic": name, "correct_samples": len(places[0]), "incorrect_samples": len(places[1])}
+        row["tied_samples"] = int((np.isfinite(values) & tied).sum())
         row |= {"correct": means[0][0], "incorrect": means[1][0]}
         row |= renamed(resampling.interval(means[0] - means[1]), "difference")
         if min(len(np.unique(asked.patients[own])) for own in places) < LEAST_GROUPS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from consilience.domains.eeg.attention import CONSTANT
 from consilience.domains.eeg.attention_weights import AttentionWeights
 from consilience.domains.eeg.patterns import Maps
 
-AGREEMENT_COLUMNS = ("samples", "agreement", "low", "high", "shuffled", "p_value")
+AGREEMENT_COLUMNS = ("samples", "agreement", "low", "high", "shuffled", "excess", "p_value", "least_p")
 ROUNDING = 1e-12
 
 
@@ -50,7 +51,8 @@ def agreement_rows(members: Sequence[Maps], asked: Asked, permutations: int) -> 
     """Return one row, or none where agreement is defined for no sample: the mean over members and samples.
 
     `shuffled` is the mean agreement with samples of other patients: what all samples have in common, such as the
-    position of windows, agrees there too. See `p_value` for the test.
+    position of windows, agrees there too; `excess` is what lies beyond it. See `p_value` for the test, and `least_p`
+    for the smallest p that so few patients can give.
     """
     matrices = np.stack([agreement_matrix(*maps.values()) for maps in members])
     defined = np.isfinite(matrices).all(axis=0)
@@ -63,7 +65,14 @@ def agreement_rows(members: Sequence[Maps], asked: Asked, permutations: int) -> 
     foreign = np.where(others, matrix, 0).sum(axis=1)[others.any(axis=1)] / others.sum(axis=1)[others.any(axis=1)]
     found = asked.mean("agreement", _placed(np.diag(matrix), used, len(asked)))
     p = p_value(matrix, patients, permutations, np.random.default_rng(asked.seed))
-    return [found | {"shuffled": float(foreign.mean()) if len(foreign) else float("nan"), "p_value": p}]
+    shuffled = float(foreign.mean()) if len(foreign) else float("nan")
+    facts = {"shuffled": shuffled, "excess": found["agreement"] - shuffled, "p_value": p}
+    return [found | facts | {"least_p": least_p(len(np.unique(patients)), permutations)}]
+
+
+def least_p(patients: int, permutations: int) -> float:
+    """Return the smallest p of so many patients, whose n! pairings hold the observed one, and so many draws."""
+    return min(1.0, 2 * max(1 / factorial(patients), 1 / (1 + permutations)))
 
 
 def _placed(values: np.ndarray, places: np.ndarray, length: int) -> np.ndarray:
@@ -73,7 +82,9 @@ def _placed(values: np.ndarray, places: np.ndarray, length: int) -> np.ndarray:
 
 
 def p_value(matrix: np.ndarray, patients: np.ndarray, permutations: int, random: np.random.Generator) -> float:
-    """Return p of the mean of a matrix's diagonal, one-sided: (1 + pairings as large) / (1 + permutations).
+    """Return p of the mean of a matrix's diagonal, two-sided: twice the smaller of both tails.
+
+    A tail is (1 + pairings as large, or as small) / (1 + permutations).
 
     `matrix` is (samples, samples), `patients` (samples,). Samples of one patient look alike, so that patients are
     exchanged whole: all samples of one are paired, in order, with those of another, or with their own, starting anew
@@ -86,9 +97,11 @@ def p_value(matrix: np.ndarray, patients: np.ndarray, permutations: int, random:
     starts = np.cumsum(sizes) - sizes
     rank = np.empty(len(codes), np.int64)
     rank[order] = np.arange(len(codes)) - np.repeat(starts, sizes)
-    value, as_large = float(np.diag(matrix).mean()), 0
+    value, as_large, as_small = float(np.diag(matrix).mean()), 0, 0
     for _ in range(permutations):
         other = random.permutation(len(names))[codes]
         partners = order[starts[other] + rank % sizes[other]]
-        as_large += np.nanmean(matrix[np.arange(len(codes)), partners]) >= value - ROUNDING
-    return float((1 + as_large) / (1 + permutations))
+        other_value = np.nanmean(matrix[np.arange(len(codes)), partners])
+        as_large += other_value >= value - ROUNDING
+        as_small += other_value <= value + ROUNDING
+    return float(min(1, 2 * (1 + min(as_large, as_small)) / (1 + permutations)))

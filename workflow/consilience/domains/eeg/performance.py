@@ -34,6 +34,14 @@ def divergence(votes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return (votes * np.log(np.where(votes > 0, votes, 1) / clipped)).sum(axis=-1)
 
 
+def nearest_member(probabilities: np.ndarray) -> int:
+    """Return the place of the member that predicts most like the mean of all, from (members, samples, classes).
+
+    By the sum of squared differences; the first of equals.
+    """
+    return int(((probabilities - probabilities.mean(axis=0)) ** 2).sum(axis=(1, 2)).argmin())
+
+
 def calibration_rows(probabilities: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
     """Return the reliability curve of every class, a row a bin; see `calibration.reliability`."""
     table = reliability(asked.votes, probabilities, asked.classes)

@@ -24,22 +24,25 @@ from consilience.domains.eeg.marks import (
     words,
 )
 from consilience.domains.eeg.montage import BRANCHES
-from consilience.domains.eeg.notes import NAMES
-from consilience.domains.eeg.windows import central
+from consilience.domains.eeg.notes import TOO_FEW, middle_windows, verdict
+from consilience.domains.eeg.windows import WINDOW_OCCLUSION, central
+from consilience.domains.eeg.wording import HEADINGS, NAMES
 from consilience.figures.style import BLACK, BLUE, GRAY, entitle, lighten, new_figure, panel_grid, styled
 
 MIDDLE = "#F0EBDD"  # behind the windows that experts labeled
 MOST_POINTS = 40  # windows that are drawn as points
-TITLES = {"eeg": "EEG", "spectrogram": "Spectrogram"}
 
 
 @styled
-def time_courses(windows: pd.DataFrame, model: str, primary: str) -> Figure:
-    """Draw each window's share of the attribution, a line a modality and a column a class; `windows` is windows.tsv."""
-    rows = rows_of(windows, model=model, method=primary)
-    title = "When in a segment the attribution lies"
+def time_courses(windows: pd.DataFrame, model: str) -> Figure:
+    """Draw each window's share of what is lost without single ones, a line a modality and a column a class.
+
+    `windows` is windows.tsv.
+    """
+    rows = rows_of(windows, model=model, method=WINDOW_OCCLUSION)
     if rows.empty:
-        return empty_figure(title, "no whole maps of samples are kept (attribution.showcase is 0)")
+        reason = f"no sample of {model} loses anything without a window"
+        return empty_figure("On which windows predictions rest", reason)
     branches = [name for name in BRANCHES if (rows["branch"] == name).any()]
     targets = [ALL, *targets_of(rows)]
     figure = new_figure(1.1 + 1.55 * max(len(targets), 4), 2.0 * len(branches) + 1.4)
@@ -47,7 +50,7 @@ def time_courses(windows: pd.DataFrame, model: str, primary: str) -> Figure:
     for line, branch in zip(panels, branches, strict=True):
         for axes, target in zip(line, targets, strict=True):
             _course(axes, rows_of(rows, branch=branch, target=target), BRANCH_COLORS[branch])
-        line[0].set_ylabel(f"{TITLES[branch]}:\nshare of attribution")
+        line[0].set_ylabel(f"{HEADINGS[branch]}:\nshare of the loss")
         line[0].yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
         line[0].set_ylim(bottom=0)
         for axes in line:
@@ -55,10 +58,10 @@ def time_courses(windows: pd.DataFrame, model: str, primary: str) -> Figure:
     for axes, target in zip(panels[0], targets, strict=True):
         axes.set_title("All classes" if target == ALL else words(target))
     caption = (
-        f"{model}, {words(primary)}: each window's part of the absolute attribution of a sample's own class within the "
-        "modality, at the window's center, counted from the start of the modality's own segment; test samples whose "
-        "whole maps are kept (n). Bands: 95 % intervals, resampling patients. Filled: the interval leaves out "
-        "an even share (dashed). Shaded: the window in the middle, which experts labeled."
+        f"{model}: each window's part of what the logit of a sample's own class loses (in size) when one window of the "
+        "modality is at the reference, at the window's center, from the start of the modality's own segment; n test "
+        "samples. Bands: 95 % intervals, resampling patients. Gray: the same networks before training; filled: the "
+        "difference from them is clear, paired over samples. Dashed: even. Shaded: the middle, which experts labeled."
     )
     entitle(figure, _middles(rows, model), caption)
     return figure
@@ -77,8 +80,9 @@ def _course(axes: Axes, rows: pd.DataFrame, color: str) -> None:
     low, high = (rows[name].to_numpy(float) for name in ("low", "high"))
     axes.fill_between(centers, low, high, color=lighten(color, 0.3), linewidth=0, zorder=1)
     axes.plot(centers, rows["share"], color=color, linewidth=1.2, zorder=3)
+    axes.plot(centers, rows["untrained"], color=GRAY, linewidth=1.0, zorder=2)
     if len(rows) <= MOST_POINTS:
-        clear = [is_clear(*ends) for ends in zip(low, high, rows["chance"], strict=True)]
+        clear = [is_clear(*ends) for ends in zip(rows["beyond_low"], rows["beyond_high"], strict=True)]
         for kept, face in ((np.array(clear), color), (~np.array(clear), "white")):
             points = {"marker": "o", "linestyle": "", "markerfacecolor": face, "markersize": 3.4, "zorder": 4}
             axes.plot(centers[kept], rows["share"][kept], color=color, **points)
@@ -89,17 +93,15 @@ def _course(axes: Axes, rows: pd.DataFrame, color: str) -> None:
 
 
 def _middles(rows: pd.DataFrame, model: str) -> str:
-    """Say whether the middle has more of the attribution than its part of the windows."""
+    """Say whether the middle has more of the losses than before training."""
     told = []
-    for branch, own in rows_of(rows, target=ALL).groupby("branch", sort=False):
-        if len(own) == 1:
-            continue
-        middle = own[own["window"].isin(central(int(own["window"].max()) + 1))]
-        beyond = any(low > chance for low, chance in zip(middle["low"], middle["chance"], strict=True))
-        share, even = percent(middle["share"].sum()), percent(middle["chance"].sum())
-        verdict = "more than" if beyond else "not clearly more than"
-        told.append(f"{share} of the {NAMES[branch]}'s attribution ({verdict} an even share, {even})")
-    said = f"in the middle of a segment lie {' and '.join(told)}" if told else "a single window has all attribution"
+    for row in middle_windows(rows, model):
+        beyond = {"low": row["beyond_low"], "high": row["beyond_high"]}
+        said = verdict(beyond, "more than", "less than", "not clearly more than")
+        before = f"{said if said == TOO_FEW else f'{said} before training'}, {percent(row['untrained'])}"
+        place = f"{NAMES[row['branch']]}'s {row['start_seconds']:g}–{row['stop_seconds']:g} s"
+        told.append(f"{percent(row['share'])} in the {place} ({before})")
+    said = f"of what windows are worth lie {' and '.join(told)}" if told else "a single window has all"
     return f"{model}: {said}"
 
 

@@ -25,7 +25,7 @@ from consilience.domains.eeg.fusion import DIRECTIONS
 from consilience.domains.eeg.model import build
 from consilience.domains.eeg.montage import BRANCHES, EDGES, NODES
 from consilience.domains.eeg.passes import encoded, joined, outputs_of, outputs_without
-from consilience.domains.eeg.surgery import KINDS, heads_changed
+from consilience.domains.eeg.surgery import KINDS, heads_changed, without_window
 from consilience.training.ensemble import Ensemble, build_network
 from consilience.training.members import member_seed
 from consilience.training.train import choose_device
@@ -149,6 +149,32 @@ class Networks:
             maps, missing = ({name: torch.cat(parts) for name, parts in own.items()} for own in (weights, absent))
             found.append(checked_maps(maps, self.heads, missing))
         return found
+
+    def windows(self, samples: Sequence[str], untrained: bool = False) -> dict[str, np.ndarray]:
+        """Return by modality what F loses without each window, float64 (windows, members, samples, targets).
+
+        All nodes and bands of a window, in that modality alone, are set to the reference; what is masked stays so.
+        With `untrained` the networks are asked as they were before training.
+        """
+        networks = self.untrained if untrained else self.members
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in self.modalities}
+        for batch in self._batches(samples):
+            references = batch.keep_masked(batch.checked_references())
+            tokens = [encoded(network, batch.inputs, batch) for network in networks]
+            pairs = list(zip(networks, tokens, strict=True))
+            whole = self._predicted([torch.stack([outputs_of(*pair) for pair in pairs])]).logits
+            for name in self.modalities:
+                place, falls = BRANCHES.index(name), []
+                for window in range(batch.inputs[place].shape[1]):
+                    inputs = list(batch.inputs)
+                    inputs[place] = without_window(inputs[place], references[place], window)
+                    outputs = [
+                        outputs_of(network, own | {name: encoded(network, inputs, batch)[name]})
+                        for network, own in pairs
+                    ]
+                    falls.append(whole - self._predicted([torch.stack(outputs)]).logits)
+                parts[name].append(np.stack(falls))
+        return {name: np.concatenate(own, axis=2) for name, own in parts.items()}
 
     def coalitions(self, samples: Sequence[str]) -> dict[frozenset[str], np.ndarray]:
         """Return F (members, samples, targets) with every set of modalities as they are, all others at the reference.

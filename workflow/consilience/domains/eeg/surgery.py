@@ -48,3 +48,10 @@ def without_weight(weights: Tensor, first: int, second: int) -> Tensor:
     weights = weights.clone()
     weights[..., first, second] = weights[..., second, first] = 0
     return weights
+
+
+def without_window(values: Tensor, reference: Tensor, window: int) -> Tensor:
+    """Return values (samples, windows, nodes, bands) with one window at the reference, (samples or 1, ...)."""
+    changed = values.clone()
+    changed[:, window] = reference.expand_as(values)[:, window]
+    return changed

@@ -27,7 +27,10 @@ from consilience.domains.eeg.patterns import ATTENTION_COLUMNS, Maps, attention_
 from consilience.domains.eeg.performance import ABLATION_COLUMNS, CALIBRATION_COLUMNS
 from consilience.domains.eeg.windows import (
     WINDOW_COLUMNS,
+    WINDOW_OCCLUSION,
     central_share,
+    has_windows,
+    occlusion_maps,
     own_class_maps,
     present_windows,
     window_rows,
@@ -37,6 +40,7 @@ from consilience.domains.eeg.windows import (
 if TYPE_CHECKING:
     from consilience.domains.eeg.probing import Networks
 
+Times = tuple[float, float]  # seconds of a window, and from one to the next
 COLUMNS = {
     "attention": ("model", *ATTENTION_COLUMNS),
     "agreement": ("model", *AGREEMENT_COLUMNS),
@@ -67,19 +71,16 @@ class Tables:
         model: str,
         attributions: Mapping[str, Attributions],
         signed: Mapping[str, bool],
-        primary: str,
         dataset: Dataset,
         split: pd.DataFrame,
-        times: tuple[float, float],
-    ) -> dict[str, np.ndarray]:
-        """Add windows by every method, by whose name `attributions` are, and return the central shares by branch.
+        times: Times,
+    ) -> None:
+        """Add windows by every method that tells them apart, by whose name `attributions` are, of samples in showcase.
 
-        These are statistics of the asked samples by the primary method, NaN for those whose whole maps are not kept.
         `times` are the seconds of a window and from one to the next.
         """
-        found: dict[str, np.ndarray] = {}
         for method, one in attributions.items():
-            if one.showcase is None:
+            if one.showcase is None or not has_windows(method):
                 continue
             rows = dataset.rows_of(one.showcase["samples"])
             asked = Asked.of(dataset, split, rows, self.asked.resamples, self.asked.seed)
@@ -87,17 +88,19 @@ class Tables:
             present = {branch: present_windows(dataset, branch, rows) for branch in maps}
             own = window_rows(maps, present, asked, *times, signed[method])
             self.extend("windows", model, [{"method": method, **row} for row in own])
-            if method == primary:
-                for branch, values in maps.items():
-                    shares = pd.Series(central_share(window_shares(values)), index=asked.ids)
-                    found[f"{branch}_central_share"] = shares.reindex(self.asked.ids).to_numpy()
-        return found
 
-    def add_networks(self, networks: Networks, statistics: Mapping[str, np.ndarray]) -> list[Maps]:
-        """Ask a model's networks all that is asked; return their attention, nothing where they have none.
+    def add_occlusion(self, networks: Networks, times: Times) -> dict[str, np.ndarray]:
+        """Add what is lost without each window, exactly, and return the middle's shares (samples,) by branch."""
+        asked, dataset = self.asked, networks.reader.dataset
+        maps, untrained = (occlusion_maps(networks.windows(asked.ids, blank), asked) for blank in (False, True))
+        rows = dataset.rows_of(asked.ids)
+        present = {branch: present_windows(dataset, branch, rows) for branch in maps}
+        own = window_rows(maps, present, asked, *times, True, untrained)
+        self.extend("windows", networks.ensemble.model, [{"method": WINDOW_OCCLUSION, **row} for row in own])
+        return {f"{branch}_central_share": central_share(window_shares(values)) for branch, values in maps.items()}
 
-        `statistics` (samples,) are further ones that correct and wrong predictions, and classes, are compared by.
-        """
+    def add_networks(self, networks: Networks, times: Times) -> list[Maps]:
+        """Ask a model's networks all that is asked; return their attention, nothing where they have none."""
         asked, model = self.asked, networks.ensemble.model
         said, members = networks.predictions(asked.ids), []
         mean = said.probabilities.mean(axis=0)
@@ -113,7 +116,7 @@ class Tables:
             values = {name: asked.own_class(part.mean(axis=0)) for name, part in players.items()}
             self.extend("modalities", model, modality_rows(values, asked))
             own |= statistics_of_attention(members) | {"eeg_share": eeg_share(values)}
-        own |= statistics
+        own |= self.add_occlusion(networks, times)
         self.extend("outcomes", model, outcome_rows(own, mean.argmax(axis=1) == asked.labels, asked))
         self.extend("class_patterns", model, class_rows(own, asked))
         edges = networks.edges(asked.ids)

@@ -16,8 +16,8 @@ from consilience.consensus.lists import ModelAttribution, ensemble
 from consilience.domains.eeg.attention_plots import COLORS
 from consilience.domains.eeg.marks import words
 from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, CHANNELS, NODES, feature_name
-from consilience.domains.eeg.notes import NAMES
 from consilience.domains.eeg.scalp import OUTSIDE, draw_map, draw_regions, ink, positions, write
+from consilience.domains.eeg.wording import NAMES
 from consilience.figures.style import BLACK, entitle, new_figure, styled
 
 COLUMNS = (

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from consilience.attribution.names import FROM
 from consilience.attribution.store import Attributions
 from consilience.dataset import Dataset
 from consilience.domains.eeg.asked import Asked, renamed
@@ -14,8 +15,24 @@ from consilience.domains.eeg.montage import BRANCHES
 
 WINDOW_COLUMNS = (
     "method", "branch", "target", "window", "start_seconds", "stop_seconds", "samples", "share", "low", "high",
-    "chance", "signed",
+    "chance", "untrained", "beyond", "beyond_low", "beyond_high", "signed",
 )  # fmt: skip
+WINDOW_OCCLUSION = "window_occlusion"
+BY_FEATURE = ("occlusion",)  # methods that take a feature out as a whole: what they tell has no window of its own
+
+
+def has_windows(method: str) -> bool:
+    """Say whether a method of the chain, whose name may say what it compares with, tells windows apart."""
+    return method.partition(FROM)[0] not in BY_FEATURE
+
+
+def occlusion_maps(falls: Mapping[str, np.ndarray], asked: Asked) -> dict[str, np.ndarray]:
+    """Return by branch what F of each sample's own class loses without each window, (samples, windows, 1, 1).
+
+    `falls` are (windows, members, samples, targets) by branch; the result is the members' mean, shaped like maps of
+    attributions.
+    """
+    return {name: asked.own_class(own.mean(axis=1)).T[:, :, None, None] for name, own in falls.items()}
 
 
 def own_class_maps(attributions: Attributions, asked: Asked, signed: bool) -> dict[str, np.ndarray]:
@@ -72,16 +89,20 @@ def window_rows(
     seconds: float,
     stride: float,
     signed: bool,
+    untrained: Mapping[str, np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
     """Return a row a branch, target and window of one method: its share, and the mean of its summed attribution.
 
     `maps` are those of `own_class_maps`, `present` bool (samples, windows), by branch; a window is so many `seconds`
     long and starts `stride` after the one before, from the start of the branch's own segment. `signed` is NaN for a
-    method without sign.
+    method without sign. `untrained` are maps of the networks before training: their share, and how far that of the
+    trained ones lies `beyond` it, paired over samples. An even share is no null, since the architecture alone favors
+    some windows.
     """
     rows = []
     for branch, own in maps.items():
         shares, totals, chance = window_shares(own), own.sum(axis=(2, 3)), chances(present[branch])
+        blank = None if untrained is None else window_shares(untrained[branch])
         for target, places in asked.targets():
             places = places[np.isfinite(shares[places, 0])]
             if not len(places):
@@ -94,6 +115,10 @@ def window_rows(
                 row |= {"stop_seconds": start + seconds, "samples": len(places)}
                 row |= renamed(resampling.interval(means[:, window]), "share")
                 row["chance"] = float(chance[places, window].mean())
+                if blank is not None:
+                    row["untrained"] = asked.mean("value", blank[:, window], places).get("value", float("nan"))
+                    beyond = asked.mean("value", shares[:, window] - blank[:, window], places)
+                    row |= renamed(beyond, "beyond", "beyond_") if beyond else {}
                 row["signed"] = float(totals[places, window].mean()) if signed else float("nan")
                 rows.append(row)
     return rows
