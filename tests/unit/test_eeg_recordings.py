@@ -290,3 +290,9 @@ def test_real_files_are_read(shared_data):
             assert times.tolist() == list(range(1, 50, 2))
             assert power.shape == (400, 25)
             assert [len(places) for own in recording.bins for places in own] == [18, 20, 26, 36] * 4
+
+
+def test_names_of_today_are_told(tmp_path):
+    path = tmp_path / "1.parquet"
+    write_parquet(path, eeg_table(2).rename(columns={"T3": "T7", "T6": "P8"}))
+    refused(lambda: Eeg(path), r"no channel T3, T6; .*\(T7 is T3, P8 is T6: rename it\)$", "missing channels")

@@ -179,7 +179,7 @@ def middle_windows(table: pd.DataFrame, model: str) -> list[dict[str, Any]]:
 
 
 def _windows(table: pd.DataFrame, shown: str, who: str) -> Iterator[str]:
-    """Tell whether predictions rest on the windows in the middle, which experts labeled, more than before training."""
+    """Tell whether predictions rest on the windows in the middle, which HMS labels, more than before training."""
     told = []
     for row in middle_windows(table, shown):
         beyond = {name: row[f"beyond_{name}"] for name in ("low", "high")}

@@ -29,7 +29,7 @@ from consilience.domains.eeg.windows import WINDOW_OCCLUSION, central
 from consilience.domains.eeg.wording import HEADINGS, NAMES
 from consilience.figures.style import BLACK, BLUE, GRAY, entitle, lighten, new_figure, panel_grid, styled
 
-MIDDLE = "#F0EBDD"  # behind the windows that experts labeled
+MIDDLE = "#F0EBDD"  # behind the windows in the middle
 MOST_POINTS = 40  # windows that are drawn as points
 
 
@@ -61,7 +61,7 @@ def time_courses(windows: pd.DataFrame, model: str) -> Figure:
         f"{model}: each window's part of what the logit of a sample's own class loses (in size) when one window of the "
         "modality is at the reference, at the window's center, from the start of the modality's own segment; n test "
         "samples. Bands: 95 % intervals, resampling patients. Gray: the same networks before training; filled: the "
-        "difference from them is clear, paired over samples. Dashed: even. Shaded: the middle, which experts labeled."
+        "difference from them is clear, paired over samples. Dashed: even. Shaded: the middle, which HMS labels."
     )
     entitle(figure, _middles(rows, model), caption)
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -26,6 +27,10 @@ class UnusableError(ConsilienceError):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+# What the four temporal channels are called since 1991.
+TODAY = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 
 
 class Recording:
@@ -110,12 +115,18 @@ class Recording:
 class Eeg(Recording):
     """An EEG at 200 Hz, in microvolts, with the 19 channels of the 10-20 system and any other columns beside them."""
 
+    def renamed(self, missing: Sequence[str]) -> str:
+        """Say which of the missing channels have their names of today."""
+        pairs = [f"{TODAY[name]} is {name}" for name in missing if TODAY.get(name) in self.file.schema_arrow.names]
+        return f" ({', '.join(pairs)}: rename it)" if pairs else ""
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         missing = [name for name in CHANNELS if name not in self.file.schema_arrow.names]
         if missing:
             raise UnusableError(
-                f"{path}: no channel {', '.join(missing)}; it has {self.listing()}; expected {', '.join(CHANNELS)}",
+                f"{path}: no channel {', '.join(missing)}; it has {self.listing()}; expected {', '.join(CHANNELS)}"
+                f"{self.renamed(missing)}",
                 "missing channels",
             )
         self.columns = list(CHANNELS)
