@@ -66,7 +66,6 @@ for study_name, study in STUDIES.items():
             shown=shown,
             methods=study.methods,
             own_methods=study.own_methods,
-            primary=study.primary,
             window=setting("window"),
             stride=setting("stride"),
             analysis=setting("analysis"),
