@@ -229,7 +229,7 @@ def test_edges_join_their_nodes_in_the_width_and_color_of_their_loss():
     (unknown,) = next(own for own in heads[1].collections if isinstance(own, LineCollection)).get_colors()
     assert to_hex(unknown) == to_hex(lighten(POSITIVE))
     assert figure.get_suptitle().replace("\n", " ") == (
-        "small: 2 of 4 edges by class cost clearly (q < 0.05); members differ as much as the effect in 1 of the 4 strongest"
+        "small: 2 of 4 edges by class matter clearly (q < 0.05); members differ as much as the effect in 1 of the 4 strongest"
     )
 
 

@@ -132,7 +132,7 @@ def _message(rows: pd.DataFrame, model: str) -> str:
     top = strongest(rows)
     apart = int((top["spread"] >= top["effect"].abs()).sum())
     agreed = "members agree on" if not apart else f"members differ as much as the effect in {apart} of"
-    counted = f"{clear} of {plural(len(single), 'edge')} by class cost clearly (q < {FALSE_SHARE})"
+    counted = f"{clear} of {plural(len(single), 'edge')} by class matter clearly (q < {FALSE_SHARE})"
     counted += "" if can_be_clear(rows) else f", {TOO_FEW}"
     return f"{model}: {counted}; {agreed} the {len(top)} strongest"
 
