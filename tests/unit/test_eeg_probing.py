@@ -126,8 +126,8 @@ def test_of_two_classes_there_is_one_log_odds(tmp_path):
 
 def test_attention_is_that_of_every_head_and_knows_what_is_absent(study, networks):
     found = networks.attention(SAMPLES)
-    assert len(found) == 2
-    for module, maps in zip(study.modules, found, strict=False):
+    # The last module was trained on permuted labels, and is not asked.
+    for module, maps in zip(study.modules[:2], found, strict=True):
         for place, sample in enumerate(SAMPLES):
             tokens = tokens_of(module, *study.inputs(sample))
             for direction, (queries, keys) in DIRECTIONS.items():
