@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from consilience.audit import Audit
-from consilience.errors import ConsilienceError, nearest
+from consilience.errors import ConsilienceError
+from consilience.strict_csv import strict_table
 
 FILE = "train.csv"
 SUFFIX = "_vote"
@@ -74,48 +73,26 @@ def distinct(table: pd.DataFrame, classes: list[str], audit: Audit) -> pd.DataFr
 
 def _read(path: Path) -> tuple[list[str], pd.DataFrame]:
     """Return the names of the columns, and all rows as text with their `line`."""
-    try:
-        # Plainly and strictly: pandas would shift or cut rows with a field too many or too few.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            columns = _columns(path, next(reader, None))
-            rows = [_fields(path, reader.line_num, fields, columns) for fields in reader if any(fields)]
-    except OSError as error:
-        raise ConsilienceError(f"{path}: cannot be read ({error.strerror}); expected the table of labels") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConsilienceError(f"{path}: not a readable CSV table ({error})") from error
+
+    def known(name: str) -> bool:
+        return name in (*REQUIRED, ID, CONSENSUS) or name.endswith(SUFFIX)
+
+    with strict_table(path, REQUIRED, known, "the table of labels", " and votes", "line") as (columns, lines):
+        _check_votes(path, columns)
+        rows = list(lines)
     if not rows:
         raise ConsilienceError(f"{path}: a header without a row; expected labelled segments")
-    wanted = [name for name in columns if name in (*REQUIRED, ID, CONSENSUS) or name.endswith(SUFFIX)]
+    wanted = [name for name in columns if known(name)]
     table = pd.DataFrame(rows, columns=["line", *columns])[["line", *wanted]]
     return wanted, table.assign(**{name: table[name].str.strip() for name in wanted})
 
 
-def _fields(path: Path, line: int, fields: list[str], columns: list[str]) -> list[Any]:
-    if len(fields) != len(columns):
-        raise ConsilienceError(f"{path}: line {line}: {len(fields)} fields; expected {len(columns)}, as in the header")
-    return [line, *fields]
-
-
-def _columns(path: Path, header: list[str] | None) -> list[str]:
-    """Return the names of the columns; refuses what lacks one, repeats one, or holds votes for fewer than two."""
-    if not header or not any(header):
-        raise ConsilienceError(f"{path}: the file is empty; expected the columns {', '.join(REQUIRED)} and votes")
-    columns = [name.strip() for name in header]
-    missing = [name for name in REQUIRED if name not in columns]
-    if missing:
-        offer = nearest(missing[0], [name for name in columns if name not in REQUIRED])
-        if len(columns) == 1:
-            offer = "; are its fields separated by commas?"
-        raise ConsilienceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(columns)}{offer}")
+def _check_votes(path: Path, columns: list[str]) -> None:
+    """Refuse votes for fewer than two classes, and for one without a name."""
     votes = [name for name in columns if name.endswith(SUFFIX)]
-    repeated = [name for name in (*REQUIRED, ID, CONSENSUS, *votes) if columns.count(name) > 1]
-    if repeated:
-        raise ConsilienceError(f"{path}: the column {repeated[0]} repeats; expected it once")
     if len(votes) < 2 or SUFFIX in votes:
         found = ", ".join(votes) or "none"
         raise ConsilienceError(f"{path}: columns of votes: {found}; expected at least two, named <class>{SUFFIX}")
-    return columns
 
 
 def _refuse(path: Path, text: pd.DataFrame, column: str, bad: pd.Series | np.ndarray, expected: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,8 +12,9 @@ import pandas as pd
 
 from consilience.audit import Audit
 from consilience.domains.mirna.sequences import LETTERS, NUCLEOTIDES, normalized, reverse_complement
-from consilience.errors import ConsilienceError, nearest
+from consilience.errors import ConsilienceError
 from consilience.splits import ROLES, connected_groups
+from consilience.strict_csv import strict_table
 
 SEQUENCES = {"mature_miRNA_Transcript": "mirna", "mRNA_Site_Transcript": "site"}
 LABEL = "validation"
@@ -49,18 +49,9 @@ def read_pairs(files: Mapping[str, Path], k: int) -> pd.DataFrame:
 
 
 def _read(path: Path, k: int) -> pd.DataFrame:
-    parts = []
-    try:
-        # Plainly and strictly: pandas would shift or cut rows with a field too many or too few.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            columns = _columns(path, next(reader, None))
-            batches = _batched(_rows(path, reader, columns))
-            parts += [_checked(path, pd.DataFrame(rows, columns=["row", *columns]), k) for rows in batches]
-    except OSError as error:
-        raise ConsilienceError(f"{path}: cannot be read ({error.strerror}); expected a CSV table of pairs") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConsilienceError(f"{path}: not a readable CSV table ({error})") from error
+    known = (*REQUIRED, *OPTIONAL)
+    with strict_table(path, REQUIRED, known.__contains__, "a CSV table of pairs") as (columns, rows):
+        parts = [_checked(path, pd.DataFrame(part, columns=["row", *columns]), k) for part in _batched(rows)]
     if not parts:
         raise ConsilienceError(f"{path}: a header without a row; expected pairs")
     return pd.concat(parts, ignore_index=True)
@@ -69,35 +60,6 @@ def _read(path: Path, k: int) -> pd.DataFrame:
 def _batched(rows: Iterator[list[Any]]) -> Iterator[list[list[Any]]]:
     while part := list(islice(rows, ROWS_AT_ONCE)):
         yield part
-
-
-def _columns(path: Path, header: list[str] | None) -> list[str]:
-    """Return the names of the columns; refuses an empty file, and one that lacks a column."""
-    if not header or not any(header):
-        raise ConsilienceError(f"{path}: the file is empty; expected the columns {', '.join(REQUIRED)}")
-    columns = [name.strip() for name in header]
-    missing = [name for name in REQUIRED if name not in columns]
-    if missing:
-        offer = nearest(missing[0], [name for name in columns if name not in REQUIRED])
-        if len(columns) == 1:
-            offer = "; are its fields separated by commas?"
-        raise ConsilienceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(columns)}{offer}")
-    repeated = [name for name in (*REQUIRED, *OPTIONAL) if columns.count(name) > 1]
-    if repeated:
-        raise ConsilienceError(f"{path}: the column {repeated[0]} repeats; expected it once")
-    return columns
-
-
-def _rows(path: Path, reader: Any, columns: Sequence[str]) -> Iterator[list[Any]]:
-    """Yield number and fields of every row that is not blank; row 1 is the line below the header."""
-    for fields in reader:
-        if not any(fields):
-            continue
-        if len(fields) != len(columns):
-            raise ConsilienceError(
-                f"{path}: row {reader.line_num - 1}: {len(fields)} fields; expected {len(columns)}, as in the header"
-            )
-        yield [reader.line_num - 1, *fields]
 
 
 def _checked(path: Path, part: pd.DataFrame, k: int) -> pd.DataFrame:
