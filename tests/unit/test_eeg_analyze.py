@@ -16,12 +16,12 @@ from consilience.domains.eeg.modalities import shapley
 from consilience.domains.eeg.model import build
 from consilience.domains.eeg.notes import note_lines
 from consilience.domains.eeg.patterns import entropies, head_maps
-from consilience.domains.eeg.performance import divergence
 from consilience.domains.eeg.tables import COLUMNS, Tables
 from consilience.domains.eeg.wording import window_names
 from consilience.evaluation import evaluate_test_role
 from consilience.files import read_h5, read_strings, write_table
 from consilience.training.train import predict_rows
+from consilience.votes import divergence
 from tests.unit.eeg_networks import CLASSES, Study, write_study
 
 MODELS = {"tiny": {}, "many": {"heads": 4}, "eeg_only": {"modalities": ["eeg"]}}

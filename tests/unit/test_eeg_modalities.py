@@ -17,12 +17,12 @@ from consilience.domains.eeg.performance import (
     CALIBRATION_COLUMNS,
     ablation_rows,
     calibration_rows,
-    divergence,
     nearest_member,
     predicted,
 )
 from consilience.faithfulness.resampling import Resampling
 from consilience.metrics import evaluate
+from consilience.votes import divergence
 from tests.unit.eeg_networks import BRANCHES, Study, write_study
 
 CLASSES = ["seizure", "lpd", "other"]

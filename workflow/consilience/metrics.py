@@ -19,6 +19,7 @@ from consilience.calibration import confidence_gaps, expected_calibration_error,
 from consilience.errors import ConsilienceError
 from consilience.ranking import class_rankings, spearman
 from consilience.trivial import trivial_predictions
+from consilience.votes import divergence
 
 CALIBRATION = "expected_calibration_error"
 METRICS = {
@@ -215,10 +216,8 @@ def _classification(labels: np.ndarray, probabilities: np.ndarray) -> Callable[[
 
 def _votes(fractions: np.ndarray, probabilities: np.ndarray, weight: np.ndarray) -> Callable[[_Resamples], Values]:
     labels = fractions.argmax(axis=1)
-    clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1)
-    logarithms = np.log(np.where(fractions > 0, fractions, 1) / clipped)
-    divergence = (fractions * logarithms).sum(axis=1)
-    columns = [weight * divergence, weight, np.ones_like(weight), confidence_gaps(fractions, probabilities)]
+    losses = divergence(fractions, probabilities)
+    columns = [weight * losses, weight, np.ones_like(weight), confidence_gaps(fractions, probabilities)]
 
     def metrics(resamples: _Resamples) -> Values:
         weighted, total, count, *gaps = resamples.sums(np.column_stack(columns))

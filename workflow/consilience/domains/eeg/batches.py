@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import to_dense_adj
 
-from consilience.domains.eeg.montage import BRANCHES, NODES
+from consilience.domains.eeg.montage import BRANCHES, COHERENCE, NODES
 from consilience.errors import ConsilienceError
 
 GRAPHS = {"eeg": "eeg_graphs", "spectrogram": "spec_graphs"}
@@ -49,7 +49,7 @@ class Inputs:
             MASKS[name]: _mask(batch[MASKS[name]], values[name], name) for name in BRANCHES if MASKS[name] in batch
         }
         if model.weights:
-            auxiliary["coherence"] = _coherence(batch, values["eeg"]).to(like)
+            auxiliary[COHERENCE] = _coherence(batch, values["eeg"]).to(like)
         _check_batch(batch, values)
         absent = {name: auxiliary[MASKS[name]].flatten(2).all(dim=2) for name in BRANCHES if MASKS[name] in auxiliary}
         for name, windows in absent.items():
@@ -121,8 +121,8 @@ def _coherence(batch: Mapping[str, Any], eeg: Tensor) -> Tensor:
     """Return the edges' attributes (samples, windows, channels, channels), 0 for none."""
     samples, windows, channels = eeg.shape[:3]
     graphs = batch.get(GRAPHS["eeg"], [])
-    if "coherence" in batch:
-        found = torch.as_tensor(batch["coherence"])
+    if COHERENCE in batch:
+        found = torch.as_tensor(batch[COHERENCE])
     elif len(graphs) and all(getattr(graph, "edge_attr", None) is not None for graph in graphs):
         dense = [
             to_dense_adj(graph.edge_index, graph.get("batch"), graph.edge_attr.flatten(), channels, samples)

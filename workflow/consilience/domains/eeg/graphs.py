@@ -16,6 +16,11 @@ def directed(pairs: Sequence[tuple[str, str]], nodes: Sequence[str]) -> Tensor:
     return torch.cat([ends, ends.flip(0)], dim=1)
 
 
+def absent_nodes(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Return which nodes have no band at all, bool (samples, windows, nodes), of values (..., nodes, bands)."""
+    return torch.zeros_like(values[..., 0], dtype=torch.bool) if mask is None else mask.all(dim=-1)
+
+
 def repeated(edges: Tensor, nodes: int, graphs: int) -> Tensor:
     """Return the edges (2, edges) of so many disjoint copies of a graph, int64 (2, graphs * edges).
 

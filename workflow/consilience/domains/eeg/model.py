@@ -5,12 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from consilience.domains.eeg.fusion import AttentionPooling, CrossModalFusion
-from consilience.domains.eeg.graphs import GraphEncoder, directed
-from consilience.domains.eeg.montage import BRANCHES, EDGES, NODES
+from consilience.domains.eeg.graphs import GraphEncoder, absent_nodes, directed
+from consilience.domains.eeg.montage import BRANCHES, COHERENCE, EDGES, NODES
 from consilience.errors import ConsilienceError
 from consilience.networks import NetworkContext
 
@@ -42,7 +41,7 @@ class CrossModalNetwork(nn.Module):
         super().__init__()
         dropout = specification["dropout"]
         self.modalities = [name for name in BRANCHES if name in specification["modalities"]]
-        self.weights = "coherence" in context.auxiliary
+        self.weights = COHERENCE in context.auxiliary
         self.encoders = nn.ModuleDict(
             {
                 name: ModalityEncoder(
@@ -83,11 +82,9 @@ class CrossModalNetwork(nn.Module):
             if name not in self.encoders:
                 continue
             mask = auxiliary.get(f"mask_{name}")
-            if mask is None:
-                mask = torch.zeros_like(values, dtype=torch.bool)
-            nodes = mask.all(dim=-1)
-            weights = auxiliary["coherence"] if self.weights and name == BRANCHES[0] else None
-            found[name] = self.encoders[name](values.masked_fill(mask, 0), nodes, weights)
+            seen = values if mask is None else values.masked_fill(mask, 0)
+            weights = auxiliary[COHERENCE] if self.weights and name == BRANCHES[0] else None
+            found[name] = self.encoders[name](seen, absent_nodes(values, mask), weights)
         return found
 
     def pooled(

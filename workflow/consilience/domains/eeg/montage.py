@@ -35,6 +35,7 @@ BRANCHES = ("eeg", "spectrogram")
 NODES = {"eeg": CHANNELS, "spectrogram": REGIONS}
 EDGES = {"eeg": NEIGHBORS, "spectrogram": NEIGHBORING_REGIONS}
 BANDS_OF = {"eeg": BANDS, "spectrogram": SPECTROGRAM_BANDS}
+COHERENCE = "coherence"  # the graph, and the auxiliary array that holds it
 SAMPLING_RATE = 200  # Hz
 ROUNDING = 1e-6
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import entr
 
 from consilience.domains.eeg.asked import ALL, Asked, renamed
 from consilience.domains.eeg.attention import agreements
 from consilience.domains.eeg.patterns import Maps, entropies, maxima
 from consilience.metrics import LEAST_GROUPS
+from consilience.votes import disagreement
 
 OUTCOME_COLUMNS = (
     "statistic", "correct_samples", "incorrect_samples", "tied_samples", "correct", "incorrect", "difference", "low",
@@ -27,8 +27,7 @@ def statistics_of_predictions(probabilities: np.ndarray, asked: Asked) -> dict[s
 
     `probabilities` are (samples, classes).
     """
-    entropy = entr(asked.votes).sum(axis=1) / np.log(len(asked.classes))
-    return {"confidence": probabilities.max(axis=1), "vote_entropy": entropy}
+    return {"confidence": probabilities.max(axis=1), "vote_entropy": disagreement(asked.votes)}
 
 
 def statistics_of_attention(members: Sequence[Maps]) -> dict[str, np.ndarray]:

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from consilience.attribution.batches import Batch
-from consilience.domains.eeg.montage import BRANCHES, NODES
+from consilience.domains.eeg.graphs import absent_nodes
+from consilience.domains.eeg.montage import BRANCHES, COHERENCE, NODES
 from consilience.domains.eeg.surgery import without_edge, without_weight
-
-COHERENCE = "coherence"
 
 Encoded = tuple[Tensor, Tensor]  # tokens (samples, windows, width), and which windows are absent
 
@@ -37,17 +36,11 @@ def outputs_of(
     return network.classifier(functional_call(network.fusion, dict(changed or {}), (*own, *absent)))
 
 
-def absent_nodes(batch: Batch, branch: str) -> Tensor:
-    """Return which nodes are absent, bool (samples, windows, nodes)."""
-    place = BRANCHES.index(branch)
-    mask = batch.masks[place]
-    return torch.zeros_like(batch.inputs[place][..., 0], dtype=torch.bool) if mask is None else mask.all(dim=-1)
-
-
 def joined(batch: Batch, branch: str, first: str, second: str, weighted: bool) -> Tensor:
     """Return in which samples both nodes are there and joined, in a window or more, bool (samples,)."""
     one, other = (NODES[branch].index(name) for name in (first, second))
-    absent = absent_nodes(batch, branch)
+    place = BRANCHES.index(branch)
+    absent = absent_nodes(batch.inputs[place], batch.masks[place])
     there = ~(absent[..., one] | absent[..., other])
     if weighted:
         weights = batch.auxiliary[COHERENCE]
@@ -69,7 +62,8 @@ def outputs_without(
     ends, encoder = [NODES[branch].index(name) for name in names], network.encoders[branch]
     weights = without_weight(batch.auxiliary[COHERENCE][rows], *ends) if weighted else None
     changed = {} if weighted else {"graph.edges": without_edge(encoder.graph.edges, *ends)}
-    values = batch.inputs[BRANCHES.index(branch)][rows]
-    other = functional_call(encoder, changed, (values, absent_nodes(batch, branch)[rows], weights))
-    kept = {name: (own[rows], absent[rows]) for name, (own, absent) in tokens.items()}
+    place = BRANCHES.index(branch)
+    absent = absent_nodes(batch.inputs[place], batch.masks[place])[rows]
+    other = functional_call(encoder, changed, (batch.inputs[place][rows], absent, weights))
+    kept = {name: (own[rows], gone[rows]) for name, (own, gone) in tokens.items()}
     return outputs_of(network, kept | {branch: other})

@@ -11,6 +11,7 @@ import pandas as pd
 from consilience.calibration import reliability
 from consilience.domains.eeg.asked import Asked, renamed
 from consilience.domains.eeg.montage import BRANCHES
+from consilience.votes import divergence
 
 CALIBRATION_COLUMNS = ("class", "bin", "samples", "mean_probability", "vote_fraction")
 ABLATION_COLUMNS = (
@@ -23,15 +24,6 @@ def predicted(table: pd.DataFrame, asked: Asked) -> np.ndarray:
     """Return the probabilities (samples, classes) of a model's predictions.tsv."""
     own = table.pivot(index="sample", columns="target", values="predicted")
     return own.loc[asked.ids, asked.classes].to_numpy(np.float64)
-
-
-def divergence(votes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the sum over classes of t log(t / p), (...), for fractions t and probabilities p (..., classes).
-
-    In nats, as the metric `kl_divergence` has it.
-    """
-    clipped = np.clip(probabilities, np.finfo(np.float64).eps, 1)
-    return (votes * np.log(np.where(votes > 0, votes, 1) / clipped)).sum(axis=-1)
 
 
 def nearest_member(probabilities: np.ndarray) -> int:

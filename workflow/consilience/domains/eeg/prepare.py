@@ -12,18 +12,18 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import entr
 from tqdm import tqdm
 
 from consilience.audit import Audit
 from consilience.dataset_writer import CHUNK_BYTES, DatasetWriter, write_dataset
 from consilience.domains.eeg.labels import CONSENSUS, FILE, OFFSETS, RECORDINGS, distinct, read_labels, votes_of
-from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, NODES, feature_name
+from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, COHERENCE, NODES, feature_name
 from consilience.domains.eeg.recordings import UnusableError
-from consilience.domains.eeg.segments import COHERENCE, FAULTS, MASK, Folder, Plan, file_of
+from consilience.domains.eeg.segments import FAULTS, MASK, Folder, Plan, file_of
 from consilience.domains.eeg.signals import POWER_FLOOR
 from consilience.errors import ConsilienceError
 from consilience.files import sha256
+from consilience.votes import disagreement
 
 TARGET = "pattern"
 UNIT = "log10 microvolt^2 (EEG), log10 power (spectrogram)"
@@ -216,7 +216,7 @@ def _samples(kept: pd.DataFrame, votes: np.ndarray) -> pd.DataFrame:
     columns = ["id", "patient_id", *RECORDINGS, *OFFSETS, *([CONSENSUS] if CONSENSUS in kept else [])]
     return kept[columns].assign(
         weight=votes.sum(axis=1),
-        entropy=entr(fractions).sum(axis=1) / np.log(votes.shape[1]),
+        entropy=disagreement(fractions),
         trivial_amplitude=kept["amplitude"].to_numpy(np.float64),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.domains.eeg.labels import OFFSETS
-from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, NODES, SAMPLING_RATE, windows
+from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, COHERENCE, NODES, SAMPLING_RATE, windows
 from consilience.domains.eeg.recordings import Eeg, Recording, Spectrogram, UnusableError
 from consilience.domains.eeg.signals import (
     FRAME,
@@ -23,7 +23,6 @@ from consilience.domains.eeg.signals import (
 )
 from consilience.errors import ConsilienceError
 
-COHERENCE = "coherence"
 MORE_PIECES = 2
 MASK = "{} mask"
 READERS: dict[str, type[Recording]] = {"eeg": Eeg, "spectrogram": Spectrogram}
