@@ -129,7 +129,7 @@ class Study:
     def networks(self, path, internal_batch=64, reference="mean"):
         self.ensemble.save(path)
         settings = {"reference": reference, "internal_batch": internal_batch}
-        return Networks.load(self.dataset, self.split, str(path), settings, {}, 0, "cpu")
+        return Networks.load(self.dataset, self.split, str(path), settings, 0, "cpu")
 
     def row(self, sample):
         return list(self.dataset.samples["id"]).index(sample)

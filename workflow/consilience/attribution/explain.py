@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,32 @@ def batch_reader(
     return BatchReader(
         dataset, ensemble.scalings, function, sources.get(settings["reference"]), others, settings, seed, device, named
     )
+
+
+def checked_reader(
+    dataset: Dataset,
+    split: pd.DataFrame,
+    ensemble: Ensemble,
+    module: torch.nn.Module,
+    methods: Sequence[Method],
+    attribution: Mapping[str, Any],
+    seed: int,
+    device: str,
+    own: Own,
+    reference: bool = False,
+) -> BatchReader:
+    """Return `batch_reader` of parts that are held against each other first; `attribution` is the study's section.
+
+    With `reference`, batches have the study's reference whether a method needs it or not.
+    """
+    settings = own.complete(attribution)
+    check_split(dataset, split)
+    check_ensemble(dataset, ensemble)
+    reader = batch_reader(dataset, split, ensemble, module, methods, settings, seed, device, own)
+    if not reference or reader.source is not None:
+        return reader
+    name = settings["reference"]
+    return replace(reader, source=reference_sources([name], dataset, split, ensemble, settings, seed, own)[name])
 
 
 def reference_sources(

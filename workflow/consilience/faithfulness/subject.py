@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from consilience.attribution.batches import Batch, BatchReader
-from consilience.attribution.explain import batch_reader, check_ensemble, reference_sources
+from consilience.attribution.explain import checked_reader
 from consilience.attribution.function import EnsembleFunction
 from consilience.attribution.methods import Method, Own, method_named
-from consilience.attribution.selection import check_split, showcase_rows
+from consilience.attribution.selection import showcase_rows
 from consilience.attribution.store import Attributions
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
@@ -61,18 +61,11 @@ class Subject:
         Fewer are taken where the attributions of so many features, members and methods would not fit in memory.
         """
         own = own or Own()
-        settings = own.complete(settings)
-        check_split(dataset, split)
-        check_ensemble(dataset, ensemble)
         if len(dataset.features) < 2:
             raise ConsilienceError(f"{dataset.path}: {len(dataset.features)} feature; a ranking needs two or more")
         chosen = [method_named(name, own) for name in methods]
         real = ensemble.on_real_labels()
-        reader = batch_reader(dataset, split, real, module, chosen, settings, seed, device, own)
-        if reader.source is None:
-            name = settings["reference"]
-            sources = reference_sources([name], dataset, split, real, settings, seed, own)
-            reader = replace(reader, source=sources[name])
+        reader = checked_reader(dataset, split, real, module, chosen, settings, seed, device, own, reference=True)
         labels = None if dataset.task == "regression" else np.asarray(dataset.labels)
         lines = len(chosen) * (reader.function.members + 1) * reader.function.targets
         fitting = HELD_NUMBERS // (lines * len(dataset.features))

@@ -89,7 +89,7 @@ def analyze_models(given: Any, params: Any, dataset: Dataset, split: pd.DataFram
             paths = given.attributions[place * len(methods) : (place + 1) * len(methods)]
             kept = {name: read(path, showcase=True) for name, path in zip(methods, paths, strict=True)}
             tables.add_windows(model, kept, signed, dataset, split, times)
-            facts = (params.attribution, params.own_methods, params.seed, params.device)
+            facts = (params.attribution, params.seed, params.device)
             networks = Networks.load(dataset, split, given.ensembles[place], *facts)
             members = tables.add_networks(networks, times)
             if members:

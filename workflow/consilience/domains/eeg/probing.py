@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -14,11 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from consilience.attribution.batches import Batch, BatchReader
-from consilience.attribution.explain import batch_reader, check_ensemble, reference_sources
+from consilience.attribution.explain import checked_reader
 from consilience.attribution.methods import Own
-from consilience.attribution.selection import check_split
 from consilience.dataset import Dataset
-from consilience.domains import has_module, slice_module
 from consilience.domains.eeg.asked import ALL
 from consilience.domains.eeg.attention_weights import AttentionWeights, checked_maps
 from consilience.domains.eeg.fusion import DIRECTIONS
@@ -74,20 +72,14 @@ class Networks:
         split: pd.DataFrame,
         path: str,
         attribution: Mapping[str, Any],
-        facts: Mapping[str, Mapping[str, Any]],
         seed: int,
         device: str = "cpu",
     ) -> Networks:
-        """Load an ensemble; `attribution` and `seed` are the study's, `facts` those of the slice's methods by name."""
+        """Load an ensemble; `attribution` and `seed` are the study's."""
         ensemble = Ensemble.load(path).on_real_labels()
-        own = Own.of(slice_module("eeg", "explain") if has_module("eeg", "explain") else None, facts)
-        check_split(dataset, split)
-        check_ensemble(dataset, ensemble)
-        settings, place = own.complete(attribution), str(choose_device(device))
-        reader = batch_reader(dataset, split, ensemble, ensemble.network(build), [], settings, seed, place, own)
-        name = settings["reference"]
-        source = reference_sources([name], dataset, split, ensemble, settings, seed, own)[name]
-        return cls(ensemble, replace(reader, source=source), seed)
+        network, place = ensemble.network(build), str(choose_device(device))
+        reader = checked_reader(dataset, split, ensemble, network, [], attribution, seed, place, Own(), reference=True)
+        return cls(ensemble, reader, seed)
 
     @property
     def modalities(self) -> list[str]:

@@ -73,7 +73,7 @@ for study_name, study in STUDIES.items():
             seed=setting("seed"),
             device=SETTINGS["device"],
             threads=SETTINGS["threads"],
-            code=code(SLICE_OF_EEG / "analyze.py", "model", "explain"),
+            code=code(SLICE_OF_EEG / "analyze.py", "model"),
         message:
             "{wildcards.study}: tell what attention, modalities, edges and windows are worth to the networks"
         script:
@@ -150,7 +150,7 @@ rule eeg_look:
         attribution=setting("attribution"),
         seed=setting("seed"),
         threads=SETTINGS["threads"],
-        code=code(SLICE_OF_EEG / "look.py", "model", "explain"),
+        code=code(SLICE_OF_EEG / "look.py", "model"),
     message:
         "{wildcards.study}: look at {wildcards.sample}"
     script:

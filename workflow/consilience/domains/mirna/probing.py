@@ -11,9 +11,8 @@ import pandas as pd
 import torch
 
 from consilience.attribution.batches import BatchReader
-from consilience.attribution.explain import batch_reader, check_ensemble
+from consilience.attribution.explain import checked_reader
 from consilience.attribution.methods import Method, Own, method_named
-from consilience.attribution.selection import check_split
 from consilience.dataset import Dataset
 from consilience.domains.mirna import explain
 from consilience.domains.mirna.model import build
@@ -48,13 +47,9 @@ class Networks:
         `methods` name the attribution methods that will be asked for.
         """
         ensemble, own = Ensemble.load(path).on_real_labels(), Own.of(explain, facts)
-        check_split(dataset, split)
-        check_ensemble(dataset, ensemble)
         chosen = [method_named(name, own) for name in methods]
-        reader = batch_reader(
-            dataset, split, ensemble, ensemble.network(build), chosen,
-            own.complete(attribution), seed, str(choose_device(device)), own,
-        )  # fmt: skip
+        network, place = ensemble.network(build), str(choose_device(device))
+        reader = checked_reader(dataset, split, ensemble, network, chosen, attribution, seed, place, own)
         return cls(reader, dataset.targets[0], chosen)
 
     def falls(self, samples: Sequence[str]) -> dict[str, np.ndarray]:
