@@ -1,72 +1,22 @@
-"""What is captured is what the network computes, sample by sample whatever their company, from results/ or old batches."""
+"""What is captured is what the network computes, sample by sample whatever their company, from tensors or old batches."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.special import softmax
-from torch_geometric.data import Batch, Data
-from torch_geometric.utils import dense_to_sparse
 
-from consilience.configuration import slice_schema
-from consilience.dataset import Dataset
-from consilience.dataset_writer import write_dataset
 from consilience.domains import eeg
 from consilience.domains.eeg.attention import AttentionAnalyzer, AttentionStatistics, head_wise_attention_analysis
 from consilience.domains.eeg.attention_weights import AttentionMaps
-from consilience.domains.eeg.capture import ExplainabilityCapture, batch_of, load_network
+from consilience.domains.eeg.capture import ExplainabilityCapture
 from consilience.domains.eeg.explanation_text import create_explainability_report
-from consilience.domains.eeg.model import build
 from consilience.errors import ConsilienceError
-from consilience.networks import NetworkContext
-from consilience.scaling import fit
-from consilience.study_checks import completed
-from consilience.training.data import context_of, feature_axis
-from consilience.training.ensemble import Ensemble, predict, stack_states
-from consilience.training.members import Member
+from tests.unit.eeg_capture_examples import SHAPES, batch, graphs_of, network
 
-TINY = {"graph_channels": 4, "graph_heads": 2, "recurrent_width": 4, "recurrent_layers": 1, "heads": 4, "hidden": [5]}
-WINDOWS = {"eeg": 4, "spectrogram": 6}
-SHAPES = {"eeg": (19, 5), "spectrogram": (4, 4)}
-CLASSES = 3
 KEYS = ["logits", "predictions", "targets", "attention_dict", "attention_stats", "modality_alignment"]
 KEYS += ["per_sample_explanations"]
 OF_SAMPLE = ["sample_idx", "predicted_class", "predicted_logit", "predicted_probability", "true_class", "correct"]
 OF_SAMPLE += ["attention_stats", "top_attention_pairs", "modality_agreement", "head_entropies"]
-
-
-def specification(**changes):
-    return completed(TINY | changes, slice_schema("eeg")["properties"]["models"]["additionalProperties"])
-
-
-def network(windows=WINDOWS, coherence=False, seed=0, **changes):
-    torch.manual_seed(seed)
-    auxiliary = {"coherence": (windows["eeg"], 19, 19)} if coherence else {}
-    shapes = {name: (windows[name], *SHAPES[name]) for name in SHAPES}
-    module = build(specification(**changes), NetworkContext(shapes, CLASSES, auxiliary, 111))
-    for name, values in module.named_parameters():
-        if "in_proj" in name or "weight_ih" in name:
-            # So that attention is far from uniform.
-            torch.nn.init.normal_(values, std=1.5)
-    return module
-
-
-def batch(samples=5, windows=WINDOWS, seed=0, masks=True):
-    """Inputs with some channels and some whole windows absent, and votes."""
-    generator = torch.Generator().manual_seed(seed)
-    values = {
-        name: torch.randn(samples, windows[name], *SHAPES[name], generator=generator) for name in ("eeg", "spectrogram")
-    }
-    if masks:
-        for name, own in dict(values).items():
-            mask = torch.zeros_like(own, dtype=torch.bool)
-            mask[0, :, 1] = True
-            mask[1, 0] = True
-            mask[2, -2:] = True
-            own[mask] = 0
-            values[f"mask_{name}"] = mask
-    votes = torch.rand(samples, CLASSES, generator=generator)
-    return values | {"targets": votes / votes.sum(dim=1, keepdim=True)}
 
 
 def absent_of(given):
@@ -265,21 +215,6 @@ def test_lines_of_the_earlier_guide_run():
 # The earlier layout
 
 
-def graphs_of(values, coherence=None):
-    """A torch_geometric Batch a window; without coherence, with edges that nothing reads."""
-    found = []
-    for window in range(values.shape[1]):
-        parts = []
-        for sample in range(len(values)):
-            edges, weights = torch.tensor([[0, 1], [1, 0]]), torch.ones(2, 1)
-            if coherence is not None:
-                edges, weights = dense_to_sparse(coherence[sample, window])
-                weights = weights.unsqueeze(1)
-            parts.append(Data(x=values[sample, window], edge_index=edges, edge_attr=weights))
-        found.append(Batch.from_data_list(parts))
-    return found
-
-
 def test_batches_of_graphs_are_taken():
     given, capture = batch(3, masks=False), ExplainabilityCapture(network(), 4)
     earlier = {"eeg_graphs": graphs_of(given["eeg"]), "spec_graphs": graphs_of(given["spectrogram"])}
@@ -304,210 +239,3 @@ def test_coherence_is_taken_from_the_edges_of_graphs():
         capture.explain_batch(given)
     with pytest.raises(ConsilienceError, match=r"^coherence: shape \(3, 4, 19\); expected \(3, 4, 19, 19\)"):
         capture.explain_batch(given | {"coherence": coherence[..., 0]})
-
-
-# Refusals
-
-
-@pytest.mark.parametrize(
-    ("make", "heads", "message"),
-    [
-        (lambda: torch.nn.Linear(2, 2), 8, "^model: a Linear; expected a CrossModalNetwork"),
-        (
-            lambda: network(modalities=["eeg"]),
-            4,
-            r"^model: it reads eeg alone, and has no attention between modalities",
-        ),
-        (network, 8, "^num_heads: 8, but the model's attention has 4 heads; use num_heads=4"),
-    ],
-)
-def test_other_networks_are_refused(make, heads, message):
-    with pytest.raises(ConsilienceError, match=message):
-        ExplainabilityCapture(make(), heads)
-
-
-def all_absent():
-    given = batch()
-    given["mask_eeg"][3] = True
-    return {"mask_eeg": given["mask_eeg"]}
-
-
-def not_finite():
-    values = batch()["eeg"]
-    values[1, 2, 3, 4] = torch.inf
-    return {"eeg": values}
-
-
-GRAPHS = graphs_of(torch.zeros(5, 4, 19, 5))
-CHANGES = [
-    ({"eeg": None}, "^batch: neither eeg nor eeg_graphs; it has spectrogram, mask_eeg"),
-    ({"eeg": torch.zeros(5, 4, 18, 5)}, r"^eeg: shape \(5, 4, 18, 5\); expected \(samples, windows, 19, 5\)"),
-    ({"eeg": torch.zeros(5, 0, 19, 5)}, "^eeg: shape .*; expected .*, none of them 0"),
-    (
-        {"spectrogram": torch.zeros(5, 6, 4, 5)},
-        r"^spectrogram: shape \(5, 6, 4, 5\); expected \(samples, windows, 4, 4\)",
-    ),
-    (
-        {"spectrogram": torch.zeros(4, 6, 4, 4), "mask_spectrogram": None},
-        "^batch: 5 samples of eeg and 4 samples of spec",
-    ),
-    (not_finite(), "^eeg: sample 1, window 2, P3 has a value that is not finite; .* true in mask_eeg"),
-    (
-        {"mask_eeg": torch.zeros(5, 4, 19, dtype=torch.bool)},
-        r"^mask_eeg: torch.bool of shape \(5, 4, 19\); expected bool",
-    ),
-    ({"mask_eeg": torch.zeros(5, 4, 19, 5)}, "^mask_eeg: torch.float32 of shape"),
-    ({"mask_egg": torch.zeros(5)}, "^batch: no modality has a mask_egg; expected mask_eeg or mask_spectrogram"),
-    (all_absent(), "^mask_eeg: sample 3 has no window that is there; nothing can attend"),
-    ({"targets": torch.tensor([0, 1, 2, 3, 0])}, "^targets: sample 3 has class 3; expected 0 to 2"),
-    ({"targets": torch.tensor([0, 1, -1, 0, 0])}, "^targets: sample 2 has class -1; expected 0 to 2"),
-    ({"targets": torch.tensor([0, 1])}, r"^targets: torch.int64 of shape \(2,\); expected classes \(5,\)"),
-    ({"targets": torch.rand(5)}, r"^targets: \(5,\) fractions; expected finite ones of \(5, 3\), or classes"),
-    ({"targets": torch.full((5, 3), torch.nan)}, "^targets: .*; expected finite ones"),
-    ({"eeg": None, "eeg_graphs": []}, "^eeg_graphs: no window; expected a list of graphs over windows"),
-    (
-        {"eeg": None, "eeg_graphs": [*GRAPHS[:2], graphs_of(torch.zeros(4, 1, 19, 5))[0]]},
-        r"^eeg_graphs: window 2 has x of shape \(76, 5\); expected 95 rows, 19 nodes for each of 5 samples",
-    ),
-]
-
-
-@pytest.mark.parametrize(("changes", "message"), CHANGES)
-def test_batches_that_do_not_fit_are_refused(changes, message):
-    given = {name: value for name, value in (batch() | changes).items() if value is not None}
-    with pytest.raises(ConsilienceError, match=message):
-        ExplainabilityCapture(network(), 4).explain_batch(given)
-
-
-@pytest.mark.parametrize("place", [5, -1])
-def test_a_sample_that_is_not_there_is_refused(place):
-    with pytest.raises(ConsilienceError, match=f"^sample_idx: {place}; the batch has samples 0 to 4"):
-        ExplainabilityCapture(network(), 4).explain_single_sample(batch(), place)
-
-
-# From results/
-
-
-def write_study(folder, samples=6):
-    """A dataset of votes with masks, and an ensemble of two members on real labels and one on permuted ones."""
-    random = np.random.default_rng(0)
-    shapes = {name: (WINDOWS[name], *SHAPES[name]) for name in SHAPES}
-    path = folder / "dataset.h5"
-    with write_dataset(
-        path, "votes", "pattern", classes=["a", "b", "c"], unit="dB", source="test", source_sha256="0"
-    ) as new:
-        names = [f"{name}{unit}" for name in SHAPES for unit in range(np.prod(SHAPES[name]))]
-        branches = [name for name in SHAPES for _ in range(np.prod(SHAPES[name]))]
-        new.features(pd.DataFrame({"name": names, "branch": branches}))
-        start = 0
-        for name, shape in shapes.items():
-            count = int(np.prod(SHAPES[name]))
-            units = np.broadcast_to(np.arange(start, start + count).reshape(SHAPES[name]), shape)
-            start += count
-            new.branch(name, units, samples, "band", masked=True)
-            mask = np.zeros((samples, *shape), bool)
-            mask[2, 0] = True
-            new.append(name, random.normal(3, 2, (samples, *shape)), mask)
-        new.target(random.dirichlet(np.ones(3), samples))
-        new.samples(pd.DataFrame({"id": [f"segment-{place}" for place in range(samples)]}))
-    with Dataset.open(path) as dataset:
-        modules = [network(seed=seed) for seed in range(3)]
-        ensemble = Ensemble(
-            model="tiny", specification=specification(), task="votes", outputs=3, features=len(names),
-            axis=feature_axis(dataset), branches=context_of(dataset).branches, auxiliary={},
-            members=[Member(0, 0), Member(1, 1), Member(2, 0, permuted=1)],
-            states=stack_states([module.state_dict() for module in modules]),
-            scalings={name: fit(dataset, name, np.arange(4)) for name in shapes}, target_center=0.0, target_scale=1.0,
-        )  # fmt: skip
-    ensemble.save(folder / "ensemble.safetensors")
-    return path, folder / "ensemble.safetensors", ensemble
-
-
-def test_from_results_to_an_explanation(tmp_path):
-    dataset, path, ensemble = write_study(tmp_path)
-    samples = ["segment-4", "segment-2"]
-    module = load_network(path, member=1)
-    assert not module.training
-    given = batch_of(dataset, samples, path)
-    results = ExplainabilityCapture(module, num_heads=4).explain_batch(given)
-    inputs = given["eeg"].numpy(), given["spectrogram"].numpy()
-    auxiliary = {name: given[name].numpy() for name in ("mask_eeg", "mask_spectrogram")}
-    expected = predict(ensemble.network(build), ensemble.states, inputs, auxiliary)[1]
-    np.testing.assert_allclose(results["logits"], expected, atol=1e-5)
-    with Dataset.open(dataset) as opened:
-        scaling, raw = ensemble.scalings["eeg"], opened.inputs("eeg")[[4, 2]]
-        there = ~auxiliary["mask_eeg"]
-        np.testing.assert_allclose(
-            inputs[0][there], ((raw - scaling.center) / scaling.scale)[there], rtol=1e-5, atol=1e-6
-        )
-        np.testing.assert_array_equal(given["targets"], opened.target[[4, 2]])
-        assert results["targets"].tolist() == opened.labels[[4, 2]].tolist()
-    assert results["attention_dict"].absent["eeg"].tolist() == [[False] * 4, [True, False, False, False]]
-
-
-@pytest.mark.parametrize(
-    ("member", "message"),
-    [(3, r"no member 3; it has 0, 1, 2"), (2, "member 2 was trained on permuted labels; there is nothing to explain")],
-)
-def test_members_that_cannot_be_explained_are_refused(tmp_path, member, message):
-    _, path, _ = write_study(tmp_path)
-    with pytest.raises(ConsilienceError, match=f"^{path}: {message}"):
-        load_network(path, member)
-
-
-def test_samples_and_ensembles_that_do_not_fit_are_refused(tmp_path):
-    dataset, path, ensemble = write_study(tmp_path)
-    with pytest.raises(ConsilienceError, match="no sample 'segment-9'"):
-        batch_of(dataset, ["segment-9"], path)
-    with pytest.raises(ConsilienceError, match="no sample is named; expected ids"):
-        batch_of(dataset, [], path)
-    vars(ensemble)["axis"] = "other"
-    ensemble.save(path)
-    with pytest.raises(ConsilienceError, match="model tiny was trained on other features"):
-        batch_of(dataset, ["segment-1"], path)
-    vars(ensemble).update(branches={"genes": (4,)}, scalings={"genes": ensemble.scalings["eeg"]})
-    ensemble.save(path)
-    for ask in (lambda: load_network(path), lambda: batch_of(dataset, ["segment-1"], path)):
-        with pytest.raises(ConsilienceError, match="model tiny reads genes; expected eeg, spectrogram"):
-            ask()
-
-
-# The report
-
-
-def test_the_report_tells_what_was_found(tmp_path):
-    results = ExplainabilityCapture(network(), 4).explain_batch(batch())
-    file = tmp_path / "new" / "report.txt"
-    text = create_explainability_report(results, file, class_names=["seizure", "LPD", "other"])
-    assert file.read_text(encoding="utf-8") == text
-    assert text.index("BATCH-LEVEL STATISTICS") < text.index("PER-SAMPLE ANALYSIS")
-    assert "Attention is not importance" in text
-    right = sum(sample["correct"] for sample in results["per_sample_explanations"])
-    assert f"Samples: 5, of which {right} predicted as labeled" in text
-    assert f"EEG → Spectrogram Attention: {results['attention_stats']['eeg_to_spec']}" in text
-    assert f"Modality Agreement: {results['modality_alignment']['modality_agreement']:.4f}" in text
-    sample = results["per_sample_explanations"][2]
-    part = text[text.index("Sample 2:") : text.index("Sample 3:")]
-    name = ["seizure", "LPD", "other"][sample["predicted_class"]]
-    assert f"Predicted: {sample['predicted_class']} ({name}), confidence: {sample['predicted_probability']:.4f}" in part
-    assert ("✓ CORRECT" if sample["correct"] else "✗ WRONG") in part
-    query, key, weight = sample["top_attention_pairs"]["eeg_to_spec"][0]
-    # Of 6 windows of the spectrogram, 4 are there.
-    assert f"Top EEG→Spec attention: window {query} → window {key}, weight {weight:.4f}, {4 * weight:.2f} times" in part
-    assert max(len(line) for line in text[: text.index("BATCH")].splitlines()) <= 80
-
-
-def test_the_report_uses_the_names_it_is_given():
-    given = batch()
-    results = ExplainabilityCapture(network(), 4).explain_single_sample(given, 3)
-    names = {"eeg": [f"{place} s" for place in range(4)], "spectrogram": [f"minute {place}" for place in range(6)]}
-    text = create_explainability_report(results, window_names=names, sample_names=["a", "b", "c", "segment d", "e"])
-    assert "Sample 3 (segment d):" in text
-    query, key, _ = results["top_attention_pairs"]["spec_to_eeg"][0]
-    assert f"window {query} (minute {query}) → window {key} ({key} s)" in text
-    with pytest.raises(ConsilienceError, match="^sample_names: 2 names, but there is a number 3"):
-        create_explainability_report(results, sample_names=["a", "b"])
-    del given["targets"]
-    text = create_explainability_report(ExplainabilityCapture(network(), 4).explain_batch(given))
-    assert "Ground Truth" not in text
-    assert "Samples: 5\n" in text
