@@ -337,15 +337,28 @@ def test_jumps_are_followed_where_plain_gradients_miss_them(finished):
         assert gaps["integrated_gradients"] > 0.1
 
 
-def test_the_readme_of_fashion_does_what_it_says(finished, tmp_path, monkeypatch):
-    folder = tmp_path / "results" / "fashion"
-    shutil.copytree(finished[0] / "results" / "fashion_tiny", folder, symlinks=True)
-    (folder / "models" / "k4").rename(folder / "models" / "k50")
-    monkeypatch.chdir(tmp_path)
-    readme = ROOT / "workflow" / "consilience" / "domains" / "fashion" / "README.md"
-    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
-    names: dict = {}
-    exec(block, names)
+@pytest.fixture
+def readme(finished, tmp_path, monkeypatch):
+    """Run what a slice's README shows on its tiny study, in place of the study and the model that it speaks of."""
+
+    def run(domain: str, model: str, shown: str, change: tuple[str, str] = ("", "")) -> dict:
+        """Return the names that the README's Python leaves; `model` stands for `shown`, and `change` is made first."""
+        folder = tmp_path / "results" / domain
+        shutil.copytree(finished[0] / "results" / f"{domain}_tiny", folder, symlinks=True)
+        (folder / "models" / model).rename(folder / "models" / shown)
+        monkeypatch.chdir(tmp_path)
+        text = (ROOT / "workflow" / "consilience" / "domains" / domain / "README.md").read_text()
+        (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        assert change[0] in block
+        names: dict = {}
+        exec(block.replace(*change), names)
+        return names
+
+    return run
+
+
+def test_the_readme_of_fashion_does_what_it_says(readme):
+    names = readme("fashion", "k4", "k50")
     assert names["maps"].shape == (1, 5, 28, 28)
     assert names["found"].gap["gap"].max() < 1e-4
 
@@ -367,15 +380,8 @@ def test_a_pair_can_be_looked_at(finished, copied):
     assert "no sample 'pair-99999'" in run.stdout
 
 
-def test_the_readme_of_mirna_does_what_it_says(finished, tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "results" / "mirna"
-    shutil.copytree(finished[0] / "results" / "mirna_tiny", folder, symlinks=True)
-    (folder / "models" / "plain").rename(folder / "models" / "small_135")
-    monkeypatch.chdir(tmp_path)
-    readme = ROOT / "workflow" / "consilience" / "domains" / "mirna" / "README.md"
-    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
-    names: dict = {}
-    exec(block.replace('"results/mirna", 5', '"results/mirna", 3'), names)
+def test_the_readme_of_mirna_does_what_it_says(readme, capsys):
+    names = readme("mirna", "plain", "small_135", ('"results/mirna", 5', '"results/mirna", 3'))
     assert capsys.readouterr().out.count("pair") >= 10
     assert names["found"].arrays["site"].shape == (1, 1, 8, 8)
     # From a single shuffle, by two members of four channels: what is meant is that it sums to about the change.
@@ -406,15 +412,8 @@ def test_a_recording_can_be_looked_at(finished, copied):
     assert not (copied / "results/eeg_tiny/explanations/99999").exists()
 
 
-def test_the_readme_of_eeg_does_what_it_says(finished, tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "results" / "eeg"
-    shutil.copytree(finished[0] / "results" / "eeg_tiny", folder, symlinks=True)
-    (folder / "models" / "fused").rename(folder / "models" / "small")
-    monkeypatch.chdir(tmp_path)
-    readme = ROOT / "workflow" / "consilience" / "domains" / "eeg" / "README.md"
-    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
-    names: dict = {}
-    exec(block.replace("num_heads=4", "num_heads=2"), names)
+def test_the_readme_of_eeg_does_what_it_says(readme, tmp_path, capsys):
+    names = readme("eeg", "fused", "small", ("num_heads=4", "num_heads=2"))
     assert names["results"]["attention_dict"]["eeg_to_spec"].shape[:2] == (2, 2)
     assert set(names["heads"]) == {"eeg_to_spec", "spec_to_eeg"}
     assert "CORRECT" in capsys.readouterr().out.upper()
