@@ -1,21 +1,16 @@
 """An explanation starts from results/ and ends in a report; networks, batches and samples that do not fit are refused."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from consilience.dataset import Dataset
-from consilience.dataset_writer import write_dataset
 from consilience.domains.eeg.capture import ExplainabilityCapture, batch_of, load_network
 from consilience.domains.eeg.explanation_text import create_explainability_report
 from consilience.domains.eeg.model import build
 from consilience.errors import ConsilienceError
-from consilience.scaling import fit
-from consilience.training.data import context_of, feature_axis
-from consilience.training.ensemble import Ensemble, predict, stack_states
-from consilience.training.members import Member
-from tests.unit.eeg_capture_examples import SHAPES, WINDOWS, batch, graphs_of, network, specification
+from consilience.training.ensemble import predict
+from tests.unit.eeg_capture_examples import batch, graphs_of, network, write_study
 
 # Refusals
 
@@ -97,41 +92,6 @@ def test_a_sample_that_is_not_there_is_refused(place):
 
 
 # From results/
-
-
-def write_study(folder, samples=6):
-    """A dataset of votes with masks, and an ensemble of two members on real labels and one on permuted ones."""
-    random = np.random.default_rng(0)
-    shapes = {name: (WINDOWS[name], *SHAPES[name]) for name in SHAPES}
-    path = folder / "dataset.h5"
-    with write_dataset(
-        path, "votes", "pattern", classes=["a", "b", "c"], unit="dB", source="test", source_sha256="0"
-    ) as new:
-        names = [f"{name}{unit}" for name in SHAPES for unit in range(np.prod(SHAPES[name]))]
-        branches = [name for name in SHAPES for _ in range(np.prod(SHAPES[name]))]
-        new.features(pd.DataFrame({"name": names, "branch": branches}))
-        start = 0
-        for name, shape in shapes.items():
-            count = int(np.prod(SHAPES[name]))
-            units = np.broadcast_to(np.arange(start, start + count).reshape(SHAPES[name]), shape)
-            start += count
-            new.branch(name, units, samples, "band", masked=True)
-            mask = np.zeros((samples, *shape), bool)
-            mask[2, 0] = True
-            new.append(name, random.normal(3, 2, (samples, *shape)), mask)
-        new.target(random.dirichlet(np.ones(3), samples))
-        new.samples(pd.DataFrame({"id": [f"segment-{place}" for place in range(samples)]}))
-    with Dataset.open(path) as dataset:
-        modules = [network(seed=seed) for seed in range(3)]
-        ensemble = Ensemble(
-            model="tiny", specification=specification(), task="votes", outputs=3, features=len(names),
-            axis=feature_axis(dataset), branches=context_of(dataset).branches, auxiliary={},
-            members=[Member(0, 0), Member(1, 1), Member(2, 0, permuted=1)],
-            states=stack_states([module.state_dict() for module in modules]),
-            scalings={name: fit(dataset, name, np.arange(4)) for name in shapes}, target_center=0.0, target_scale=1.0,
-        )  # fmt: skip
-    ensemble.save(folder / "ensemble.safetensors")
-    return path, folder / "ensemble.safetensors", ensemble
 
 
 def test_from_results_to_an_explanation(tmp_path):

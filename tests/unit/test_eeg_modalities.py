@@ -226,3 +226,14 @@ def test_the_nearest_member_predicts_most_like_the_mean():
     far = [sum((own[s][c] - mean[s][c]) ** 2 for s in range(4) for c in range(3)) for own in probabilities]
     assert nearest_member(probabilities) == int(np.argmin(far)) != 0
     assert nearest_member(probabilities[:1]) == 0
+
+
+def test_the_nearest_member_is_the_first_of_equals():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        # Two are as far from their mean, which rounding hides.
+        assert nearest_member(random.dirichlet(np.ones(3), size=(2, 7))) == 0
+    three = random.dirichlet(np.ones(3), size=(3, 7))
+    three[1] = three.mean(axis=0)
+    distances = [np.linalg.norm(one - three.mean(axis=0)) for one in three]
+    assert nearest_member(three) == int(np.argmin(distances)) == 1

@@ -11,13 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from consilience.attribution.api import Explainer
-from consilience.attribution.targets import PredictedClass
 from consilience.dataset import Dataset
 from consilience.domains.eeg import (
     ExplainabilityCapture,
     batch_of,
     create_explainability_report,
-    load_network,
     plot_cross_modal_attention,
     plot_head_contributions,
     plot_modality_alignment,
@@ -29,16 +27,16 @@ from consilience.domains.eeg.wording import HEADINGS, window_names
 from consilience.figures.style import entitle, new_figure, styled
 from consilience.files import save_figure
 from consilience.jobs import job
-from consilience.training.ensemble import Ensemble
+from consilience.training.ensemble import Ensemble, load_member
 
 MOST_TICKS = 12
 SETTINGS = ("steps", "draws", "noise", "blur", "internal_batch")
 
 
 def attributed(
-    dataset: str, ensemble: str, split: str, sample: str, method: str, settings: Mapping[str, float]
-) -> tuple[dict[str, np.ndarray], str]:
-    """Return what adds to the pattern that is predicted, by branch (windows, nodes, bands), and the pattern's name.
+    dataset: str, ensemble: str, split: str, sample: str, pattern: str, method: str, settings: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """Return what adds to a pattern, by branch (windows, nodes, bands).
 
     Means over the members with real labels, in logits less their mean (of two classes, in log-odds).
     """
@@ -49,8 +47,8 @@ def attributed(
         masks = {f"mask_{name}": opened.mask(name, rows) for name in opened.branches}
         auxiliary = opened.auxiliary(rows) | masks
     own = {name: value for name, value in settings.items() if name in SETTINGS}
-    found = explainer.attribute(inputs, method, target=PredictedClass(), auxiliary=auxiliary, samples=[sample], **own)
-    return {name: part[0, 0] for name, part in found.arrays.items()}, found.classes[0]
+    found = explainer.attribute(inputs, method, target=pattern, auxiliary=auxiliary, samples=[sample], **own)
+    return {name: part[0, 0] for name, part in found.arrays.items()}
 
 
 @styled
@@ -93,19 +91,22 @@ def _heat(
 def explain(folder: Path, given: Mapping[str, str], params: Mapping[str, object], sample: str) -> str:
     """Write what one sample's explanation is into a folder, and return a line on it."""
     classes, seconds = _facts(given["dataset"], params)
-    parts, pattern = attributed(
-        given["dataset"], given["ensemble"], given["split"], sample, params["primary"], params["attribution"]
-    )
     batch = batch_of(given["dataset"], [sample], given["ensemble"])
-    numbers = [member.member for member in Ensemble.load(given["ensemble"]).on_real_labels().members]
-    networks = [load_network(given["ensemble"], number) for number in numbers]
+    ensemble = Ensemble.load(given["ensemble"]).on_real_labels()
+    numbers = [member.member for member in ensemble.members]
+    networks = [load_member(ensemble.network(build), ensemble.states, place) for place in range(len(numbers))]
     members = [ExplainabilityCapture(network, network.fusion.heads).explain_batch(batch) for network in networks]
     probabilities = np.stack([one["logits"].double().softmax(dim=1).numpy() for one in members])
     place = nearest_member(probabilities)
     network, found = networks[place], members[place]
     seen = classes[found["per_sample_explanations"][0]["predicted_class"]]
-    probability = probabilities.mean(axis=0)[0, classes.index(pattern)]
-    told = said(params["model"], pattern, probability, numbers, numbers[place], seen)
+    mean = probabilities.mean(axis=0)[0]
+    pattern = classes[int(mean.argmax())]
+    told = said(params["model"], pattern, mean.max(), numbers, numbers[place], seen)
+    parts = attributed(
+        *(given[name] for name in ("dataset", "ensemble", "split")), sample, pattern, params["primary"],
+        params["attribution"],
+    )  # fmt: skip
     title = f"{sample}: {told}; {raters(batch['targets'][0].numpy(), classes)}"
     names = {name: window_names(len(own), params["window"], params["stride"]) for name, own in seconds.items()}
     folder.mkdir(parents=True, exist_ok=True)

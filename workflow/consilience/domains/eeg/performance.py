@@ -18,6 +18,7 @@ ABLATION_COLUMNS = (
     "modalities", "samples", "kl_divergence", "low", "high", "against", "difference", "difference_low",
     "difference_high",
 )  # fmt: skip
+ROUNDING = 1e-9
 
 
 def predicted(table: pd.DataFrame, asked: Asked) -> np.ndarray:
@@ -29,9 +30,10 @@ def predicted(table: pd.DataFrame, asked: Asked) -> np.ndarray:
 def nearest_member(probabilities: np.ndarray) -> int:
     """Return the place of the member that predicts most like the mean of all, from (members, samples, classes).
 
-    By the sum of squared differences; the first of equals.
+    By the sum of squared differences; the first of equals, as two members always are but for rounding.
     """
-    return int(((probabilities - probabilities.mean(axis=0)) ** 2).sum(axis=(1, 2)).argmin())
+    distances = ((probabilities - probabilities.mean(axis=0)) ** 2).sum(axis=(1, 2))
+    return int(np.argmax(distances <= distances.min() * (1 + ROUNDING)))
 
 
 def calibration_rows(probabilities: np.ndarray, asked: Asked) -> list[dict[str, Any]]:
