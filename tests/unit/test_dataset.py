@@ -120,3 +120,27 @@ def test_rows_are_found_by_their_samples_in_any_order(tmp_path):
         assert dataset.rows_of([]).tolist() == []
         with pytest.raises(ConsilienceError, match=r"d.h5: no sample 's11' \(audit.tsv .*\); nearest: s1"):
             dataset.rows_of(["s1", "s11"])
+
+
+def test_auxiliary_arrays_may_come_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("consilience.dataset_writer.CHUNK_BYTES", 2 * 4 * 3)
+    values = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+
+    def written(path, blocks):
+        with write_dataset(path, "regression", "y", "unit", "source", "0" * 64) as writer:
+            writer.features(pd.DataFrame({"name": ["a"], "branch": "x"}))
+            writer.branch("x", np.zeros(1), 5, "none")
+            writer.append("x", np.zeros((5, 1)))
+            writer.auxiliary_blocks("edges", blocks, 5, (3,))
+            writer.target(np.arange(5.0))
+            writer.samples(pd.DataFrame({"id": list("abcde")}))
+        return path.read_bytes()
+
+    whole = written(tmp_path / "whole.h5", iter([values]))
+    assert written(tmp_path / "parts.h5", iter([values[:2], values[2:4], values[4:]])) == whole
+    with Dataset.open(tmp_path / "parts.h5") as dataset:
+        assert (dataset.auxiliary()["edges"] == values).all()
+        assert dataset.file["auxiliary/edges"].chunks == (2, 3)
+    with pytest.raises(ConsilienceError, match="auxiliary edges: 4 rows; declared 5"):
+        written(tmp_path / "short.h5", iter([values[:4]]))
+    assert not (tmp_path / "short.h5").exists()

@@ -8,7 +8,6 @@ import pytest
 
 from consilience.dataset import Dataset
 from consilience.dataset_writer import DatasetWriter
-from consilience.domains.eeg import prepare as module
 from consilience.domains.eeg.montage import BANDS, CHANNELS, REGIONS, SPECTROGRAM_BANDS
 from consilience.domains.eeg.recordings import Recording
 from consilience.domains.eeg.signals import eeg_windows
@@ -212,7 +211,6 @@ def test_blocks_change_no_byte(tmp_path, monkeypatch):
     folder, _ = damaged(tmp_path / "raw")
     # Two samples a chunk, so that a few samples make several blocks.
     monkeypatch.setattr("consilience.dataset_writer.CHUNK_BYTES", 2 * 4 * 475)
-    monkeypatch.setattr(module, "CHUNK_BYTES", 2 * 4 * 1805)
     made(folder, tmp_path / "whole.h5", graph="coherence")
     monkeypatch.setattr(DatasetWriter, "append", spy)
     made(folder, tmp_path / "parts.h5", graph="coherence", memory=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,12 @@ from consilience.errors import ConsilienceError
 from consilience.files import write_h5, write_strings
 
 CHUNK_BYTES = 2**19
+COMPRESSION = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+
+
+def chunk_rows(shape: tuple[int, ...], samples: int) -> int:
+    """Return how many rows of float32 (*shape) are a chunk of the file, of so many samples."""
+    return int(np.clip(CHUNK_BYTES // max(1, 4 * int(np.prod(shape))), 1, max(1, samples)))
 
 
 class DatasetWriter:
@@ -70,8 +76,7 @@ class DatasetWriter:
             )
         if name == "samples":
             raise ConsilienceError(f"{self.path}: a branch cannot be called samples; attribution files need the name")
-        rows = int(np.clip(CHUNK_BYTES // max(1, 4 * units.size), 1, max(1, samples)))
-        compression = {"chunks": (rows, *units.shape), "compression": "gzip", "compression_opts": 1, "shuffle": True}
+        compression = COMPRESSION | {"chunks": (chunk_rows(units.shape, samples), *units.shape)}
         inputs = self.file.require_group("inputs").create_dataset(
             name, (samples, *units.shape), np.float32, **compression
         )
@@ -112,6 +117,21 @@ class DatasetWriter:
         self.file.require_group("auxiliary").create_dataset(
             name, data=values.astype(kind), chunks=True, compression="gzip", compression_opts=1
         )
+
+    def auxiliary_blocks(self, name: str, blocks: Iterable[np.ndarray], samples: int, shape: tuple[int, ...]) -> None:
+        """Write float32 (samples, *shape) as `auxiliary` does, from blocks (rows, *shape) in order.
+
+        Blocks of whole chunks, `chunk_rows(shape, samples)` rows or a multiple, are compressed once.
+        """
+        out = self.file.require_group("auxiliary").create_dataset(
+            name, (samples, *shape), np.float32, chunks=(chunk_rows(shape, samples), *shape), **COMPRESSION
+        )
+        start = 0
+        for block in blocks:
+            out[start : start + len(block)] = block
+            start += len(block)
+        if start != samples:
+            raise ConsilienceError(f"{self.path}: auxiliary {name}: {start} rows; declared {samples}")
 
     def _frame(self, name: str, frame: pd.DataFrame, required: tuple[str, ...]) -> None:
         absent = [column for column in required if column not in frame]

@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from consilience.audit import Audit
-from consilience.dataset_writer import CHUNK_BYTES, DatasetWriter, write_dataset
+from consilience.dataset_writer import DatasetWriter, chunk_rows, write_dataset
 from consilience.domains.eeg.labels import CONSENSUS, FILE, OFFSETS, RECORDINGS, distinct, read_labels, votes_of
 from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, COHERENCE, NODES, feature_name
 from consilience.domains.eeg.recordings import UnusableError
@@ -230,34 +230,18 @@ def _write(writer: DatasetWriter, spools: Mapping[str, Spool], samples: int, mem
         first += places.size
         writer.branch(branch, np.broadcast_to(places, shape), samples, scaling="band", reduce="mean", masked=True)
         # Whole chunks of the dataset are compressed once; a part of one would be read, and compressed again.
-        rows = _rows(memory, shape, writer.file["inputs"][branch].chunks[0])
+        rows = _rows(memory, shape, chunk_rows(shape, samples))
         masks = spools[MASK.format(branch)].blocks(rows)
         for values, mask in zip(spools[branch].blocks(rows), masks, strict=True):
             writer.append(branch, values, mask)
     if COHERENCE in spools:
-        _write_coherence(writer, spools[COHERENCE], samples, memory)
+        spool = spools[COHERENCE]
+        rows = _rows(memory, spool.shape, chunk_rows(spool.shape, samples))
+        writer.auxiliary_blocks(COHERENCE, spool.blocks(rows), samples, spool.shape)
 
 
 def _rows(memory: int, shape: tuple[int, ...], chunk: int) -> int:
     return max(1, memory // (4 * int(np.prod(shape)) * chunk)) * chunk
-
-
-def _write_coherence(writer: DatasetWriter, spool: Spool, samples: int, memory: int) -> None:
-    """Write the auxiliary array in blocks, which `DatasetWriter.auxiliary` wants whole."""
-    chunk = int(np.clip(CHUNK_BYTES // spool.size, 1, samples))
-    out = writer.file.require_group("auxiliary").create_dataset(
-        COHERENCE,
-        (samples, *spool.shape),
-        np.float32,
-        chunks=(chunk, *spool.shape),
-        compression="gzip",
-        compression_opts=1,
-        shuffle=True,
-    )
-    start = 0
-    for block in spool.blocks(_rows(memory, spool.shape, chunk)):
-        out[start : start + len(block)] = block
-        start += len(block)
 
 
 def _tell(audit: Audit, kept: pd.DataFrame, plan: Plan) -> None:

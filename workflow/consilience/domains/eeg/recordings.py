@@ -19,6 +19,8 @@ from consilience.errors import ConsilienceError
 TIME = "time"
 COLUMN = re.compile(rf"({'|'.join(REGIONS)})_(.*)")
 LISTED = 30  # of a file's columns, in messages
+# What the four temporal channels are called since 1991.
+TODAY = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 
 
 class UnusableError(ConsilienceError):
@@ -27,10 +29,6 @@ class UnusableError(ConsilienceError):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-# What the four temporal channels are called since 1991.
-TODAY = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 
 
 class Recording:
@@ -115,11 +113,6 @@ class Recording:
 class Eeg(Recording):
     """An EEG at 200 Hz, in microvolts, with the 19 channels of the 10-20 system and any other columns beside them."""
 
-    def renamed(self, missing: Sequence[str]) -> str:
-        """Say which of the missing channels have their names of today."""
-        pairs = [f"{TODAY[name]} is {name}" for name in missing if TODAY.get(name) in self.file.schema_arrow.names]
-        return f" ({', '.join(pairs)}: rename it)" if pairs else ""
-
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         missing = [name for name in CHANNELS if name not in self.file.schema_arrow.names]
@@ -131,6 +124,11 @@ class Eeg(Recording):
             )
         self.columns = list(CHANNELS)
         self.check_columns(self.columns)
+
+    def renamed(self, missing: Sequence[str]) -> str:
+        """Say which of the missing channels have their names of today."""
+        pairs = [f"{TODAY[name]} is {name}" for name in missing if TODAY.get(name) in self.file.schema_arrow.names]
+        return f" ({', '.join(pairs)}: rename it)" if pairs else ""
 
     def segment(self, offset: float, seconds: float) -> np.ndarray:
         """Return what was recorded from `offset` for so many seconds, (channels, samples) in microvolts.
