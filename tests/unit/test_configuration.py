@@ -317,7 +317,10 @@ def test_the_config_is_checked_too():
 
 
 def test_the_chain_sections_do_not_reach_preparation(tmp_path):
-    assert set(study(tmp_path).preparation) == {"source", "seed", "components", "votes"}
+    found = study(tmp_path)
+    assert set(found.preparation) == {"source", "seed", "votes"}
+    # What only the encoding sees makes no dataset anew.
+    assert set(found.encoding) == {"source", "seed", "votes", "components"}
 
 
 def test_a_simulation_sees_the_source_the_seed_and_what_its_slice_names(tmp_path):

@@ -144,3 +144,20 @@ def test_auxiliary_arrays_may_come_in_blocks(tmp_path, monkeypatch):
     with pytest.raises(ConsilienceError, match="auxiliary edges: 4 rows; declared 5"):
         written(tmp_path / "short.h5", iter([values[:4]]))
     assert not (tmp_path / "short.h5").exists()
+
+
+def test_what_samples_were_encoded_with_is_kept(tmp_path):
+    kept = {"weights": np.arange(6.0).reshape(2, 3), "threshold": np.array(0.5)}
+    with write_dataset(tmp_path / "d.h5", "regression", "y", "unit", "source", "0" * 64) as writer:
+        writer.features(pd.DataFrame({"name": ["a"], "branch": "x"}))
+        writer.branch("x", np.zeros(1), 2, "none")
+        writer.append("x", np.zeros((2, 1)))
+        writer.target(np.arange(2.0))
+        writer.samples(pd.DataFrame({"id": list("ab")}))
+        writer.representation(kept)
+    with Dataset.open(tmp_path / "d.h5") as dataset:
+        assert list(dataset.representation) == ["threshold", "weights"]
+        assert all((dataset.representation[name] == values).all() for name, values in kept.items())
+    example(tmp_path / "plain.h5")
+    with Dataset.open(tmp_path / "plain.h5") as dataset:
+        assert dataset.representation == {}

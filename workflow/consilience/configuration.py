@@ -95,9 +95,18 @@ class Study:
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """The part of the settings that preparation and encoding see: all but the chain's and what comes after it."""
-        later = slice_schema(self.domain).get("analysis", [])
-        return {key: value for key, value in self.settings.items() if key not in (*CHAIN, *later)}
+        """The part of the settings that preparation sees: all but the chain's and what comes after it."""
+        return self._before("encoding", "analysis")
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """The part of the settings that encoding sees: that of preparation, and the slice's keys of `encoding`."""
+        return self._before("analysis")
+
+    def _before(self, *stages: str) -> dict[str, Any]:
+        schema = slice_schema(self.domain)
+        later = {*CHAIN, *(key for stage in stages for key in schema.get(stage, []))}
+        return {key: value for key, value in self.settings.items() if key not in later}
 
     @property
     def simulation(self) -> dict[str, Any]:
@@ -184,9 +193,9 @@ def check_config(config: Mapping[str, Any], file: str = "config.yaml or --config
 def slice_schema(domain: str) -> dict[str, Any]:
     """Read a slice's schema.yaml.
 
-    It has `sources` by kind, `properties`, `required`, the keys that `simulation` depends on, those that only the
-    slice's `analysis` sees, the facts of its own attribution `methods`, and those of all domains' that are `unsuited`
-    for its networks, with the reason.
+    It has `sources` by kind, `properties`, `required`, the keys that `simulation` depends on, those that `encoding`
+    sees and preparation does not, those that only the slice's `analysis` sees, the facts of its own attribution
+    `methods`, and those of all domains' that are `unsuited` for its networks, with the reason.
     """
     return read_yaml(slices()[domain] / "schema.yaml")
 

@@ -9,6 +9,7 @@ One HDF5 file, described in the contract (README, "What a slice provides"):
     /features/<column>    name, branch and whatever else the slice knows
     /target               float (samples,), class index (samples,), or vote fractions (samples, classes)
     /classes              names of the classes
+    /representation/<name>  of an encoded dataset: what its slice encoded the samples with, read by the slice alone
     /samples/<column>     id, weight, official_role, trivial_*, groupings
 """
 
@@ -168,6 +169,11 @@ class Dataset:
         """The shape of every auxiliary array for one sample."""
         group = self.file.get("auxiliary", {})
         return {name: tuple(int(size) for size in group[name].shape[1:]) for name in sorted(group)}
+
+    @cached_property
+    def representation(self) -> dict[str, np.ndarray]:
+        """What the samples were encoded with, arrays by name; empty where nothing was kept."""
+        return {name: values[...] for name, values in sorted(self.file.get("representation", {}).items())}
 
 
 def _read_rows(dataset: h5py.Dataset, rows: np.ndarray | None) -> np.ndarray:

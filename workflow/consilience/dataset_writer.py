@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -132,6 +132,12 @@ class DatasetWriter:
             start += len(block)
         if start != samples:
             raise ConsilienceError(f"{self.path}: auxiliary {name}: {start} rows; declared {samples}")
+
+    def representation(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep what the samples were encoded with, arrays by name, for the slice's own use."""
+        group = self.file.create_group("representation")
+        for name, values in arrays.items():
+            group[name] = values
 
     def _frame(self, name: str, frame: pd.DataFrame, required: tuple[str, ...]) -> None:
         absent = [column for column in required if column not in frame]

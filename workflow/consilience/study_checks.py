@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import reduce
 from pathlib import Path
@@ -155,30 +155,34 @@ def _part(schema: dict[str, Any], key: str | int) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def paths(settings: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
-    """Yield the path-valued settings of a checked and resolved mapping.
+def _entries(settings: dict[str, Any] | list[Any]) -> Iterable[tuple[str | int, Any]]:
+    return settings.items() if isinstance(settings, dict) else enumerate(settings)
+
+
+def paths(settings: dict[str, Any] | list[Any], schema: dict[str, Any]) -> Iterator[str]:
+    """Yield the path-valued settings of a checked and resolved mapping, those in lists too.
 
     Of a folder whose schema says what it `holds`, these files and folders, where they are all there: an edit in place
     does not change the time of the folder itself.
     """
-    for key, value in settings.items():
+    for key, value in _entries(settings):
         part = _part(schema, key)
-        if isinstance(value, dict):
+        if isinstance(value, dict | list):
             yield from paths(value, part)
         elif part.get("format") == "path" and value is not None:
             held = [str(Path(value) / name) for name in part.get("holds", [])]
             yield from held if held and all(Path(path).exists() for path in held) else [value]
 
 
-def resolve(settings: dict[str, Any], schema: dict[str, Any], folder: Path, key: str = "") -> Iterator[str]:
+def resolve(settings: dict[str, Any] | list[Any], schema: dict[str, Any], folder: Path, key: str = "") -> Iterator[str]:
     """Make paths absolute, relative ones to the study file's folder; yield a line for each that does not exist.
 
     A value that a schema marks `shipped: <folder>` may also be the bare name of a text file in resources/<folder>.
     """
-    for name, value in settings.items():
+    for name, value in _entries(settings):
         part = _part(schema, name)
         where = f"{key}.{name}" if key else name
-        if isinstance(value, dict):
+        if isinstance(value, dict | list):
             yield from resolve(value, part, folder, where)
         elif part.get("format") == "path" and isinstance(value, str):
             try:

@@ -48,6 +48,7 @@ rule overlap:
 rule recovery:
     input:
         truth="results/{study}/truth.tsv",
+        dataset=dataset_of,
         attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
         coefficients="results/{study}/linear/coefficients.tsv",
     output:
@@ -76,9 +77,10 @@ rule recovery:
         mem_mb=memory(1500, 4),
         runtime=30,
     params:
+        domain=lambda wildcards: study_of(wildcards).domain,
         voters=lambda wildcards: study_of(wildcards).voters,
         threads=SETTINGS["threads"],
-        code=code("recovery"),
+        code=code("recovery", "planted"),
     message:
         "{wildcards.study}: recovery of the planted drivers"
     script:

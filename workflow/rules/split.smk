@@ -55,7 +55,7 @@ rule encode:
         gpu=GPU,
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
-        settings=lambda wildcards: study_of(wildcards).preparation,
+        settings=lambda wildcards: study_of(wildcards).encoding,
         seed=setting("seed"),
         device=SETTINGS["device"],
         threads=SETTINGS["threads"],

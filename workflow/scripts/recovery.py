@@ -1,6 +1,7 @@
 """Says how well each method, model and the consensus find the planted drivers.
 
-The linear models are held to the same truth.
+The linear models are held to the same truth. Where a slice encodes samples, its `planted` says which of the features
+that are left stand for what was planted.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ import pandas as pd
 
 from consilience.attribution.store import read
 from consilience.consensus.lists import ModelAttribution, voting
+from consilience.dataset import Dataset
+from consilience.domains import has_module, slice_module
 from consilience.figures.recovery import recovery_dots
 from consilience.files import read_table, save_figure, write_table
 from consilience.jobs import job
@@ -36,6 +39,9 @@ if "snakemake" in globals():
     with job(snakemake) as log:
         given, output = snakemake.input, snakemake.output
         truth = read_table(given.truth, ("feature", "target", "sign", "effect"))
+        if has_module(snakemake.params.domain, "planted"):
+            with Dataset.open(given.dataset) as dataset:
+                truth = slice_module(snakemake.params.domain, "planted").planted(truth, dataset)
         coefficients = read_table(given.coefficients, ("feature", "target", "kind", "coefficient"))
         table = recovery_table(truth, given.attributions, snakemake.params.voters, coefficients)
         write_table(output.table, table)

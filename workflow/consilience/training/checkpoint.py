@@ -8,7 +8,6 @@ a foreign network was trained on the inputs as they are.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -21,6 +20,7 @@ from consilience.errors import ConsilienceError, nearest
 from consilience.files import read_tensors
 from consilience.networks import NetworkContext
 from consilience.scaling import identity
+from consilience.torch_files import load_without_code
 from consilience.training.ensemble import Arrays, Build, Ensemble, build_network
 from consilience.training.members import Member
 
@@ -109,15 +109,7 @@ def _read_state(path: Path) -> Arrays:
         raise ConsilienceError(
             f"checkpoint {path}: expected .safetensors, .pt or .pth, not {path.suffix or 'no suffix'}"
         )
-    if not path.is_file():
-        raise ConsilienceError(f"checkpoint {path}: no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise ConsilienceError(
-            f"checkpoint {path}: not a whole file of weights alone ({type(error).__name__}); expected a state dict "
-            "saved by torch.save, without code"
-        ) from error
+    content = load_without_code(path, "checkpoint", "a state dict")
     for name in NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]

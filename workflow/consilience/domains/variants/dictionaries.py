@@ -1,0 +1,139 @@
+"""Dictionaries of calls: fitted one beside the other, held against controls, and one of them chosen by a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional
+
+from consilience.errors import ConsilienceError
+from consilience.principal_components import directions, errors_of
+from consilience.sparse_autoencoder import EVALUATION_ROWS, SMALLEST, Recipe, SparseAutoencoder, quality
+from consilience.training.members import stable_seed
+
+DEAD = 0.05  # more dead atoms, as a share, are too many
+FAR_FROM_K = 0.10  # relative: codes a call farther from k are too far
+RECIPE = ("epochs", "batch_size", "learning_rate", "auxiliary", "auxiliary_atoms")
+RULE = (
+    "the smallest k, then the fewest atoms, among the dictionaries whose explained variance on the validation role is "
+    "no more than the tolerance below the best one's; those with more than {dead:.0%} dead atoms, or codes a call more "
+    "than {far:.0%} away from k, only where there is no other"
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One dictionary of a sweep, fitted; `quality` is of the validation role."""
+
+    module: SparseAutoencoder
+    quality: Mapping[str, float | None]
+
+    @property
+    def atoms(self) -> int:
+        """The number of atoms."""
+        return self.module.decoder.in_features
+
+    @property
+    def name(self) -> str:
+        """Inputs, atoms and k, as the earlier system named its folders: 4096to4096_k64."""
+        return f"{self.module.decoder.out_features}to{self.atoms}_k{self.module.k}"
+
+    @property
+    def sound(self) -> bool:
+        """Whether few atoms are dead, and codes are as many as was asked for."""
+        near = abs(self.quality["l0"] - self.module.k) <= FAR_FROM_K * self.module.k
+        return near and self.quality["dead_share"] <= DEAD
+
+
+def sizes(settings: Mapping[str, Any], width: int) -> list[tuple[int, int]]:
+    """Return (atoms, k) of the dictionary and of its sweep, each once; refuses a k beyond the atoms."""
+    found = []
+    for place, one in enumerate([{}, *settings["sweep"]]):
+        expansion, k = one.get("expansion", settings["expansion"]), one.get("k", settings["k"])
+        atoms = max(1, round(expansion * width))
+        if k > atoms:
+            key = "dictionary" if place == 0 else f"dictionary.sweep.{place - 1}"
+            raise ConsilienceError(
+                f"{key}: k is {k}, but {expansion:g} times the embedding's {width} numbers are {atoms} atoms; lower k "
+                "or raise expansion"
+            )
+        found.append((atoms, k))
+    return list(dict.fromkeys(found))
+
+
+def fitted(
+    training: Tensor,
+    validation: Tensor,
+    size: tuple[int, int],
+    settings: Mapping[str, Any],
+    seed: int,
+    tick: Callable[[], None] = lambda: None,
+) -> Candidate:
+    """Fit a dictionary of `size` (atoms, k) on rows (rows, inputs); see `SparseAutoencoder.fit`."""
+    recipe = Recipe(**{key: settings[key] for key in RECIPE})
+    module = SparseAutoencoder(training.shape[1], *size, settings["activation"], recipe).to(training.device)
+    found = module.fit(training, validation, stable_seed(seed, *size), tick)
+    return Candidate(module, found["validation"])
+
+
+def best(candidates: Sequence[Candidate], tolerance: float) -> Candidate:
+    """Choose by `RULE`, on the validation role alone."""
+    sound = [one for one in candidates if one.sound] or list(candidates)
+    explained = [one.quality["explained_variance"] or 0.0 for one in sound]
+    near = [one for one, value in zip(sound, explained, strict=True) if value >= max(explained) - tolerance]
+    return min(near, key=lambda one: (one.module.k, one.atoms))
+
+
+def codes_by_batch_size(module: SparseAutoencoder, inputs: Tensor, sizes: Sequence[int]) -> dict[str, float]:
+    """Return the mean number of codes a row, the rows (rows, inputs) encoded in batches of each size, by its text."""
+    with torch.no_grad():
+        return {
+            str(size): sum(int(torch.count_nonzero(module(rows))) for rows in inputs.split(size)) / len(inputs)
+            for size in sizes
+        }
+
+
+def matched(atoms: Tensor, other: Tensor) -> np.ndarray:
+    """Return each atom's cosine (atoms,) with its partner among `other`, both (inputs, atoms).
+
+    Every atom has a partner of its own, the sum of cosines as large as it can be (Hungarian method).
+    """
+    cosines = (functional.normalize(atoms, dim=0).T @ functional.normalize(other, dim=0)).cpu().numpy()
+    rows, columns = linear_sum_assignment(cosines, maximize=True)
+    return cosines[rows, columns]
+
+
+def controls(training: Tensor, test: Tensor, atoms: int, k: int, seed: int) -> dict[str, dict[str, float | None]]:
+    """Return the errors on `test` (rows, inputs) of what a dictionary is held against, by name.
+
+    `principal_components` has k components, the same for all rows; `random_dictionary` has as many atoms and codes, but
+    atoms as drawn, codes that are the k largest projections, and one factor on them all that least squares sets.
+    """
+    center, vectors = directions(training)
+    return {
+        "principal_components": errors_of(center, vectors[:, :k], test),
+        "random_dictionary": quality(_random_dictionary(training, atoms, k, seed), test, training.mean(dim=0)),
+    }
+
+
+@torch.no_grad()
+def _random_dictionary(training: Tensor, atoms: int, k: int, seed: int) -> SparseAutoencoder:
+    module = SparseAutoencoder(training.shape[1], atoms, k).to(training.device)
+    random = torch.Generator().manual_seed(stable_seed(seed, "random dictionary"))
+    drawn = functional.normalize(torch.randn(module.atoms.shape, generator=random), dim=0).to(training)
+    module.atoms.copy_(drawn)
+    module.encoder.weight.copy_(drawn.T)
+    module.encoder.bias.zero_()
+    module.bias.copy_(training.mean(dim=0))
+    fit, norm = 0.0, 0.0
+    for rows in training.split(EVALUATION_ROWS):
+        told = module.decode(module(rows)) - module.bias
+        fit, norm = fit + float((told * (rows - module.bias)).sum()), norm + float(told.square().sum())
+    module.atoms.mul_(fit / max(norm, SMALLEST))
+    return module

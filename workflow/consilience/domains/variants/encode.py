@@ -1,0 +1,197 @@
+"""Encodes calls by a sparse dictionary of their embeddings, fitted on the training role without labels.
+
+A feature is an atom; those that no training call excites are none. What the calls were encoded with is kept in the
+file, so that the analysis can push attributions of atoms on to k-mers and attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from consilience.dataset import Dataset
+from consilience.dataset_writer import write_dataset
+from consilience.domains.variants.dictionaries import (
+    DEAD,
+    FAR_FROM_K,
+    RULE,
+    Candidate,
+    best,
+    codes_by_batch_size,
+    controls,
+    fitted,
+    matched,
+    sizes,
+)
+from consilience.domains.variants.imported import import_dictionary, negative_share
+from consilience.domains.variants.projection import Projection, fit_projection
+from consilience.errors import ConsilienceError
+from consilience.sparse_autoencoder import SparseAutoencoder, quality
+from consilience.training.members import stable_seed
+from consilience.training.train import choose_device
+
+BRANCH = "codes"
+ROLES = ("train", "validation", "test")
+BATCH_SIZES = (32, 256, 4096)
+SAME = 0.7  # atoms of two dictionaries with a cosine above are one
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The dictionary that encodes, the inputs it takes, and what encoded.json tells of how it was come by."""
+
+    module: SparseAutoencoder
+    projection: Projection
+    facts: dict[str, Any]
+    stability: np.ndarray | None
+
+
+def encode(
+    dataset: Dataset, split: pd.DataFrame, settings: dict[str, Any], encoded: Path, seed: int, device: str
+) -> dict[str, Any]:
+    """Write `encoded`, a dataset of codes, and return what encoded.json tells of the dictionary.
+
+    `split` has a row a sample with its role; `settings` are k, dimension, dictionary and the like. Raises
+    ConsilienceError for a dictionary that cannot be fitted or imported.
+    """
+    place, own = choose_device(device), settings["dictionary"]
+    rows = {role: np.flatnonzero((split["role"] == role).to_numpy()) for role in ROLES}
+    projection = fit_projection(dataset, rows["train"], settings["dimension"], seed)
+    held = {role: _sampled(rows[role], own["maximum_samples"], seed, role) for role in ROLES}
+    if own.get("checkpoint"):
+        chosen = _imported(projection, Path(own["checkpoint"]), place)
+        inputs = _inputs(dataset, chosen.projection, held, place)
+        chosen.facts["negative_share"] = negative_share(chosen.module, inputs["test"])
+    else:
+        inputs = _inputs(dataset, projection, held, place)
+        chosen = _fitted(inputs, projection, own, seed)
+    facts = {
+        **chosen.facts,
+        "device": str(place),
+        "rows": {role: len(held[role]) for role in ROLES},
+        "quality": {role: quality(chosen.module, inputs[role], inputs["train"].mean(dim=0)) for role in ROLES},
+        "codes_by_batch_size": codes_by_batch_size(chosen.module, inputs["test"], BATCH_SIZES),
+        "controls": controls(
+            inputs["train"], inputs["test"], chosen.module.decoder.in_features, chosen.module.k, seed
+        ),
+    }  # fmt: skip
+    alive = _alive(dataset, chosen, rows["train"])
+    if not len(alive):
+        raise ConsilienceError(f"{dataset.path}: no atom of the dictionary is active in any call of the training role")
+    _write(dataset, chosen, alive, encoded)
+    return facts | {"alive": len(alive)}
+
+
+def _sampled(rows: np.ndarray, most: int, seed: int, role: str) -> np.ndarray:
+    if len(rows) <= most:
+        return rows
+    random = np.random.default_rng(stable_seed(seed, "dictionary rows", role))
+    return np.sort(random.choice(rows, most, replace=False))
+
+
+def _inputs(
+    dataset: Dataset, projection: Projection, rows: Mapping[str, np.ndarray], device: torch.device
+) -> dict[str, Tensor]:
+    return {
+        role: torch.cat([torch.from_numpy(block).to(device) for block in projection.blocks(dataset, own)])
+        for role, own in rows.items()
+    }
+
+
+def _imported(projection: Projection, path: Path, device: torch.device) -> _Chosen:
+    width = len(projection.center)
+    found = import_dictionary(path, width)
+    # The dictionary's own mean and deviation are of embeddings as they are, where those were made elsewhere.
+    if projection.map is None:
+        (scaling,) = projection.scalings.values()
+        center, scale = (found.center - scaling.center) / scaling.scale, found.scale / scaling.scale
+    else:
+        center, scale = found.center, found.scale
+    module = found.module.to(device).eval()
+    facts = {
+        "dictionary": path.name, "imported": True, "inputs": width, "atoms": module.decoder.in_features, "k": module.k,
+        "activation": module.activation,
+    }  # fmt: skip
+    return _Chosen(module, replace(projection, center=center, scale=scale), facts, None)
+
+
+def _fitted(inputs: Mapping[str, Tensor], projection: Projection, settings: Mapping[str, Any], seed: int) -> _Chosen:
+    width = len(projection.center)
+    wanted = sizes(settings, width)
+    fits = len(wanted) + settings["seeds"] - 1
+    with tqdm(total=fits * settings["epochs"], desc="dictionaries", unit="epoch", disable=None) as bar:
+        both = inputs["train"], inputs["validation"]
+        candidates = [fitted(*both, size, settings, seed, bar.update) for size in wanted]
+        one = best(candidates, settings["tolerance"])
+        size = one.atoms, one.module.k
+        others = [
+            fitted(*both, size, settings, stable_seed(seed, "again", number), bar.update)
+            for number in range(1, settings["seeds"])
+        ]
+    stability = _stability(one, others)
+    facts = {
+        "dictionary": one.name, "imported": False, "inputs": width, "atoms": one.atoms, "k": one.module.k,
+        "activation": one.module.activation, "recipe": vars(one.module.recipe), "tolerance": settings["tolerance"],
+        "rule": RULE.format(dead=DEAD, far=FAR_FROM_K),
+        "sweep": [
+            {"dictionary": other.name, "atoms": other.atoms, "k": other.module.k, "sound": other.sound}
+            | dict(other.quality)
+            for other in candidates
+        ],
+    }  # fmt: skip
+    if stability is not None:
+        facts["stability"] = {
+            "seeds": settings["seeds"], "mean_cosine": float(stability.mean()), "cosine_of_one_atom": SAME,
+            "matched_share": float((stability >= SAME).mean()),
+        }  # fmt: skip
+    return _Chosen(one.module.eval(), projection, facts, stability)
+
+
+def _stability(one: Candidate, others: Sequence[Candidate]) -> np.ndarray | None:
+    """Return each atom's mean cosine (atoms,) with its partners in dictionaries from other random starts."""
+    if not others:
+        return None
+    return np.mean([matched(one.module.atoms.detach(), other.module.atoms.detach()) for other in others], axis=0)
+
+
+@torch.no_grad()
+def _codes(dataset: Dataset, chosen: _Chosen, rows: np.ndarray) -> Iterator[Tensor]:
+    device = chosen.module.bias.device
+    for block in chosen.projection.blocks(dataset, rows):
+        yield chosen.module(torch.from_numpy(block).to(device))
+
+
+def _alive(dataset: Dataset, chosen: _Chosen, training: np.ndarray) -> np.ndarray:
+    fired = torch.zeros(chosen.module.decoder.in_features, dtype=torch.bool, device=chosen.module.bias.device)
+    for codes in _codes(dataset, chosen, training):
+        fired |= (codes > 0).any(dim=0)
+    return fired.nonzero().squeeze(1).cpu().numpy()
+
+
+def _write(dataset: Dataset, chosen: _Chosen, alive: np.ndarray, encoded: Path) -> None:
+    attributes = dataset.file.attrs
+    facts = {name: str(attributes[name]) for name in ("target", "source", "source_sha256")}
+    with write_dataset(encoded, dataset.task, unit="activation of an atom", classes=dataset.classes, **facts) as writer:
+        names = [f"atom {atom}" for atom in alive]
+        writer.features(pd.DataFrame({"name": names, "branch": BRANCH, "atom": alive}))
+        writer.branch(BRANCH, np.arange(len(alive)), len(dataset), scaling="feature")
+        for codes in _codes(dataset, chosen, np.arange(len(dataset))):
+            writer.append(BRANCH, codes.cpu().numpy()[:, alive])
+        writer.target(dataset.target)
+        writer.samples(dataset.samples)
+        writer.representation(chosen.projection.arrays() | _arrays(chosen, alive))
+
+
+def _arrays(chosen: _Chosen, alive: np.ndarray) -> dict[str, np.ndarray]:
+    module = chosen.module
+    state = {name.replace(".", "_"): values.cpu().numpy() for name, values in module.state_dict().items()}
+    kept = {} if chosen.stability is None else {"stability": chosen.stability.astype(np.float32)}
+    return state | kept | {"alive": alive}
