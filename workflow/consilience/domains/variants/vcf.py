@@ -1,0 +1,230 @@
+"""Reads structural-variant calls from VCF files, one by one: nothing of Truvari's own is read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pysam
+
+from consilience.domains.variants.calls import LABEL_FIELDS, NO_SIZE, type_of
+from consilience.errors import ConsilienceError
+
+NUMBERS = ("Integer", "Float")
+SPANNING = ("DEL", "DUP", "INV")  # the types whose size is how far they reach along the contig
+_NUCLEOTIDES = re.compile("[ACGTUNRYSWKMBDHV]+", re.IGNORECASE)  # IUPAC codes
+_GZIP, _BGZF = b"\x1f\x8b", b"\x1f\x8b\x08\x04"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call. Positions are 1-based; `size` is in base pairs; `end` is the last base it reaches.
+
+    `explicit` says that `alt` is a sequence; `consensus` is empty and `quality` None where the file has none, and
+    `attributes` are in the order they were asked for, None where the call lacks one.
+    """
+
+    name: str
+    contig: str
+    position: int
+    end: int
+    type: str
+    size: int
+    ref: str
+    alt: str
+    explicit: bool
+    quality: float | None
+    filter: str
+    consensus: str
+    attributes: tuple[float | None, ...]
+
+    @property
+    def place(self) -> str:
+        """The call as messages name it."""
+        return f"{self.contig}:{self.position}:{self.name}"
+
+
+def refuse_answers(names: Sequence[str]) -> None:
+    """Raise ConsilienceError where one of the INFO fields `names` holds the answer."""
+    answers = [name for name in names if name in LABEL_FIELDS]
+    if answers:
+        raise ConsilienceError(
+            f"attributes: {answers[0]} is written by the comparison with the truth and gives the answer away; "
+            "expected fields that the caller wrote"
+        )
+
+
+def declared(path: Path, names: Sequence[str]) -> set[str]:
+    """Return those of the INFO fields `names` that a file's header declares; refuses what is not one number."""
+    with _opened(path) as file:
+        fields = {name: file.header.info[name] for name in names if name in file.header.info}
+        for name, field in fields.items():
+            if field.number != 1 or field.type not in NUMBERS:
+                raise ConsilienceError(
+                    f"{path}: INFO/{name} is declared as Number={field.number}, Type={field.type}; "
+                    "an attribute is Number=1 and Integer or Float"
+                )
+        return set(fields)
+
+
+def read_calls(path: Path, attributes: Sequence[str] = ()) -> Iterator[Call]:
+    """Yield the calls of a VCF (or BCF) file in its order, with the values of the INFO fields `attributes`.
+
+    Raises ConsilienceError for a file that is no VCF or not whole, and for a call without a type, with other than one
+    alternative allele, or beyond the end of its contig.
+    """
+    with _opened(path) as file:
+        fields = file.header.info
+        lengths = {name: contig.length for name, contig in file.header.contigs.items()}
+        if not lengths:
+            raise ConsilienceError(f"{path}: the header names no contig; expected a line ##contig=<ID=...> for each")
+        if "SVTYPE" not in fields:
+            raise ConsilienceError(f"{path}: the header declares no INFO/SVTYPE; expected structural-variant calls")
+        told = [name for name in ("SVLEN", "INSLEN") if name in fields]
+        for name in told:
+            if fields[name].type not in NUMBERS:
+                raise ConsilienceError(f"{path}: INFO/{name} is declared as {fields[name].type}; expected Integer")
+        known = frozenset(fields)
+        for record in _records(file, path):
+            yield _call(record, path, lengths, known, told, attributes)
+
+
+def count_calls(path: Path) -> int:
+    """Return how many calls a file holds."""
+    with _opened(path) as file:
+        return sum(1 for _ in _records(file, path))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep htslib from writing to the terminal: what it refuses is told in the words of this module."""
+    before = pysam.set_verbosity(0)
+    try:
+        yield
+    finally:
+        pysam.set_verbosity(before)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pysam.VariantFile]:
+    if not path.is_file():
+        raise ConsilienceError(f"{path}: no such file; expected a VCF file of calls")
+    with path.open("rb") as plain:
+        start = plain.read(4)
+    if start[:2] == _GZIP and start != _BGZF:
+        raise ConsilienceError(f"{path}: compressed by gzip; expected plain text or bgzip (gunzip it, then bgzip)")
+    with quiet():
+        try:
+            file = pysam.VariantFile(str(path))
+        except (OSError, ValueError) as error:
+            problem = "truncated" if "EOF" in str(error) else "not a VCF file with a header"
+            raise ConsilienceError(f"{path}: {problem}; expected plain or bgzipped VCF, whole") from error
+        try:
+            yield file
+        finally:
+            _close(file)
+
+
+def _close(file: pysam.VariantFile) -> None:
+    # Closing fails where reading did, and that was told.
+    with suppress(OSError):
+        file.close()
+
+
+def _records(file: pysam.VariantFile, path: Path) -> Iterator[pysam.VariantRecord]:
+    count = 0
+    try:
+        for record in file:
+            count += 1
+            yield record
+    except (OSError, ValueError) as error:
+        raise ConsilienceError(f"{path}: record {count + 1} cannot be read: truncated or malformed VCF") from error
+
+
+def _call(
+    record: pysam.VariantRecord,
+    path: Path,
+    lengths: dict[str, int | None],
+    known: frozenset[str],
+    told: Sequence[str],
+    names: Sequence[str],
+) -> Call:
+    """Return a record as a call; pysam raises for fields that the header lacks, so `known` are those it has."""
+    where = f"{path}: record {record.contig}:{record.pos}:{record.id or '.'}"
+    info, kind = record.info, _type(record, where)
+    if record.alts is None or len(record.alts) != 1:
+        count = len(record.alts or ())
+        raise ConsilienceError(f"{where}: {count} alternative alleles; expected 1 (bcftools norm -m- splits them)")
+    end = record.pos if kind == "BND" else max(record.stop, record.pos)
+    _check_place(record.contig, end, lengths, where)
+    ref, alt = record.ref.upper(), record.alts[0]
+    explicit = _NUCLEOTIDES.fullmatch(alt) is not None
+    grown = len(alt) - len(ref) if explicit else None
+    return Call(
+        name=record.id or ".",
+        contig=record.contig,
+        position=record.pos,
+        end=end,
+        type=kind,
+        size=_size(kind, end - record.pos, grown, {name: _first(info.get(name)) for name in told}),
+        ref=ref,
+        alt=alt.upper() if explicit else alt,
+        explicit=explicit,
+        quality=_finite(record.qual, "QUAL", where),
+        filter=";".join(record.filter.keys()) or ".",
+        consensus=_sequence(info.get("CONSENSUS") if "CONSENSUS" in known else None, where),
+        attributes=tuple(_finite(info.get(name) if name in known else None, f"INFO/{name}", where) for name in names),
+    )
+
+
+def _type(record: pysam.VariantRecord, where: str) -> str:
+    kind = record.info.get("SVTYPE")
+    if not isinstance(kind, str):
+        raise ConsilienceError(f"{where}: no INFO/SVTYPE; expected the type of the call, such as DEL")
+    return type_of(kind)
+
+
+def _check_place(contig: str, end: int, lengths: dict[str, int | None], where: str) -> None:
+    if contig not in lengths:
+        raise ConsilienceError(f"{where}: the header names no contig {contig}")
+    if lengths[contig] and end > lengths[contig]:
+        raise ConsilienceError(f"{where}: reaches {end}, beyond the end of {contig} at {lengths[contig]}")
+
+
+def _sequence(consensus: object, where: str) -> str:
+    if consensus is None:
+        return ""
+    if not isinstance(consensus, str) or not _NUCLEOTIDES.fullmatch(consensus):
+        raise ConsilienceError(
+            f"{where}: INFO/CONSENSUS is {str(consensus)[:40]!r}; expected a sequence of nucleotides"
+        )
+    return consensus.upper()
+
+
+def _first(value: int | tuple[int, ...] | None) -> int | None:
+    """Return a number declared as one, or as one for each alternative allele, as VCF 4.4 has SVLEN."""
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _size(kind: str, reach: int, grown: int | None, told: dict[str, int | None]) -> int:
+    """Return the size of a call in base pairs: as told, or how far it reaches, or what an insertion adds."""
+    size = None
+    if kind == "BND":
+        return NO_SIZE
+    if told.get("SVLEN") is not None:
+        size = told["SVLEN"]
+    elif kind in SPANNING:
+        size = reach or None
+    elif kind == "INS":
+        size = grown if told.get("INSLEN") is None else told["INSLEN"]
+    return NO_SIZE if size is None else abs(int(size))
+
+
+def _finite(value: float | None, name: str, where: str) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise ConsilienceError(f"{where}: {name} is {value}; expected a finite number")
+    return value
