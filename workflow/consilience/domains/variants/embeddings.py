@@ -1,4 +1,4 @@
-"""Makes a dataset of embeddings of calls that were made elsewhere: .pt, .npz or .h5, with what is known of each call."""
+"""Makes a dataset of embeddings of calls that were made elsewhere: .pt, .npz or .h5, with what is known of calls."""
 
 from __future__ import annotations
 
@@ -150,11 +150,15 @@ def _from_arrays(arrays: Mapping[str, Any], path: Path) -> Embeddings:
     for name in KEYS:
         if arrays[name].ndim != 1:
             raise ConsilienceError(f"{path}: {name} is of shape {arrays[name].shape}; expected one value a call")
-        columns[name] = [
-            one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in arrays[name].tolist()
-        ]
+        told = arrays[name].tolist()
+        columns[name] = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in told]
+    return Embeddings(values.shape, lambda start, stop: _single(values[start:stop]), columns)
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    """Return float32; what is too large for it becomes infinite, and is refused as such."""
     with np.errstate(over="ignore"):
-        return Embeddings(values.shape, lambda start, stop: np.asarray(values[start:stop], np.float32), columns)
+        return values.astype(np.float32)
 
 
 def _check_classes(path: Path, counts: Mapping[str, int]) -> None:
