@@ -75,10 +75,10 @@ def open_reference(path: Path | None) -> Iterator[Reference | None]:
         # pysam would write the index itself, into a folder that is not ours.
         if not Path(f"{path}{suffix}").is_file():
             raise ConsilienceError(f"{path}: no index {path.name}{suffix} beside it; make it: samtools faidx {path}")
-    with quiet():
-        try:
+    try:
+        with quiet():
             file = pysam.FastaFile(str(path))
-        except (OSError, ValueError) as error:
-            raise ConsilienceError(f"{path}: not a FASTA file that samtools has indexed") from error
-        with file:
-            yield Reference(file, path)
+    except (OSError, ValueError) as error:
+        raise ConsilienceError(f"{path}: not a FASTA file that samtools has indexed") from error
+    with file:
+        yield Reference(file, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -117,32 +118,30 @@ def _opened(path: Path) -> Iterator[pysam.VariantFile]:
         start = plain.read(4)
     if start[:2] == _GZIP and start != _BGZF:
         raise ConsilienceError(f"{path}: compressed by gzip; expected plain text or bgzip (gunzip it, then bgzip)")
-    with quiet():
-        try:
+    try:
+        with quiet():
             file = pysam.VariantFile(str(path))
-        except (OSError, ValueError) as error:
-            problem = "truncated" if "EOF" in str(error) else "not a VCF file with a header"
-            raise ConsilienceError(f"{path}: {problem}; expected plain or bgzipped VCF, whole") from error
-        try:
-            yield file
-        finally:
-            _close(file)
-
-
-def _close(file: pysam.VariantFile) -> None:
-    # Closing fails where reading did, and that was told.
-    with suppress(OSError):
-        file.close()
+    except (OSError, ValueError) as error:
+        problem = "truncated" if "EOF" in str(error) else "not a VCF file with a header"
+        raise ConsilienceError(f"{path}: {problem}; expected plain or bgzipped VCF, whole") from error
+    try:
+        yield file
+    finally:
+        # Closing fails where reading did, and that was told.
+        with quiet(), suppress(OSError):
+            file.close()
 
 
 def _records(file: pysam.VariantFile, path: Path) -> Iterator[pysam.VariantRecord]:
-    count = 0
-    try:
-        for record in file:
-            count += 1
-            yield record
-    except (OSError, ValueError) as error:
-        raise ConsilienceError(f"{path}: record {count + 1} cannot be read: truncated or malformed VCF") from error
+    for count in itertools.count(1):
+        try:
+            with quiet():
+                record = next(file, None)
+        except (OSError, ValueError) as error:
+            raise ConsilienceError(f"{path}: record {count} cannot be read: truncated or malformed VCF") from error
+        if record is None:
+            return
+        yield record
 
 
 def _call(
@@ -199,9 +198,8 @@ def _sequence(consensus: object, where: str) -> str:
     if consensus is None:
         return ""
     if not isinstance(consensus, str) or not _NUCLEOTIDES.fullmatch(consensus):
-        raise ConsilienceError(
-            f"{where}: INFO/CONSENSUS is {str(consensus)[:40]!r}; expected a sequence of nucleotides"
-        )
+        told = str(consensus)[:40]
+        raise ConsilienceError(f"{where}: INFO/CONSENSUS is {told!r}; expected a sequence of nucleotides")
     return consensus.upper()
 
 
