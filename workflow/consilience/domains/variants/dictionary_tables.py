@@ -1,0 +1,66 @@
+"""What encoded.json tells of a dictionary, as tables, and the dictionary itself as a file others can read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DICTIONARY, COMPONENTS = "dictionary", "principal_components"
+QUALITY = ("explained_variance", "normalized_mean_squared_error", "mean_squared_error", "l0", "dead_share")
+KEPT = ("encoder_weight", "encoder_bias", "decoder_weight", "bias", "threshold", "center", "scale")
+FOLDER = "dictionary"  # beside BEST_MODEL.json
+
+
+def dictionary_table(facts: Mapping[str, Any]) -> pd.DataFrame:
+    """Return dictionary.tsv, a row an encoder and role: the dictionary by role, then what it is held against, on test.
+
+    Columns: encoder, role, atoms, k, and those of `QUALITY`; what an encoder does not have is empty.
+    """
+    rows = [
+        {"encoder": DICTIONARY, "role": role, "atoms": facts["atoms"], "k": facts["k"]} | _quality(found)
+        for role, found in facts["quality"].items()
+    ]
+    for name, found in facts["controls"].items():
+        atoms = facts["k"] if name == COMPONENTS else facts["atoms"]
+        rows.append({"encoder": name, "role": "test", "atoms": atoms, "k": facts["k"]} | _quality(found))
+    return pd.DataFrame(rows, columns=["encoder", "role", "atoms", "k", *QUALITY])
+
+
+def sweep_table(facts: Mapping[str, Any]) -> pd.DataFrame:
+    """Return sweep.tsv, a row a dictionary that was fitted: dictionary, atoms, k, chosen, sound, and `QUALITY`.
+
+    Quality is of the validation role; an imported dictionary stands alone, and `sound` is empty.
+    """
+    alone = {name: facts[name] for name in ("dictionary", "atoms", "k")} | facts["quality"]["validation"]
+    rows = [
+        {name: one[name] for name in ("dictionary", "atoms", "k")}
+        | {"chosen": one["dictionary"] == facts["dictionary"], "sound": one.get("sound")}
+        | _quality(one)
+        for one in facts.get("sweep", [alone])
+    ]
+    return pd.DataFrame(rows)
+
+
+def best_model(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return BEST_MODEL.json: the folder and the name of the dictionary, by which rule it was taken, and the others."""
+    return {
+        "best_dir": FOLDER,
+        "dictionary": facts["dictionary"],
+        "rule": facts.get("rule", "imported, not chosen"),
+        "candidates": [row["dictionary"] for row in facts.get("sweep", [facts])],
+    }
+
+
+def dictionary_tensors(representation: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what dictionary.safetensors holds: codes are z = W (x - bias) + c above the threshold.
+
+    x is (embedding - center) / scale; `decoder_weight` (inputs, atoms) has an atom a column.
+    """
+    return {name: representation[name] for name in KEPT}
+
+
+def _quality(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found.get(name) for name in QUALITY}

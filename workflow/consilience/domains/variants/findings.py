@@ -1,0 +1,163 @@
+"""What a study of structural variants found, in numbers: summary.json, from which its texts are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.domains.variants.dictionary_tables import DICTIONARY, QUALITY
+from consilience.domains.variants.performance import METRICS, SIZE, metric
+from consilience.domains.variants.performance import QUALITY as QUAL
+from consilience.domains.variants.raw_recovery import LINEAR, strongest
+
+FALSE_SHARE = 0.05
+SHOWN = 5
+BIASED = ("feature", "odds", "odds_low", "odds_high", "support", "confirmed")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the findings are of: the tables of the analysis by name, `bias` the first, and facts beside them.
+
+    `encoded` is encoded.json, `pushed` the facts of raw attributions by model, `best` the network with the least
+    validation loss, `calls` counts calls by role and class, `alive` atoms of the encoding.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    encoded: Mapping[str, Any]
+    pushed: Mapping[str, Mapping[str, float]]
+    best: str
+    calls: Mapping[str, Mapping[str, int]]
+    alive: int
+
+
+def findings(results: Results) -> dict[str, Any]:
+    """Return summary.json; what is not known, or not defined, is null."""
+    tables = results.tables
+    return {
+        "calls": {role: dict(counts) for role, counts in results.calls.items()},
+        "performance": _performance(tables["metrics"], results.best),
+        "bias": _bias(tables["bias"], results.alive),
+        "types": _types(tables["specialization"]),
+        "together": _together(tables["coactivation"]),
+        "dictionary": _dictionary(tables["dictionary"], results.encoded),
+        "raw_attributions": _raw(tables["raw_attributions"], results.pushed),
+        "recovery": _plain(tables["raw_recovery"]) if "raw_recovery" in tables else None,
+    }
+
+
+def _performance(table: pd.DataFrame, best: str) -> dict[str, Any]:
+    def of(predictor: str, kind: str) -> dict[str, Any] | None:
+        found = {name: metric(table, predictor, kind, name) for name in METRICS}
+        return None if all(one is None for one in found.values()) else found
+
+    others = table[table["kind"] == "network"]["predictor"].unique()
+    return {
+        "best": best,
+        "networks": {name: of(name, "network") for name in others},
+        LINEAR: of(LINEAR, "linear"),
+        QUAL: of(QUAL, "trivial"),
+        SIZE: of(SIZE, "trivial"),
+    }
+
+
+def _bias(table: pd.DataFrame, alive: int) -> dict[str, Any]:
+    significant = table[table["significant"].astype(bool)]
+    within = significant[significant["cmh_q"] < FALSE_SHARE]
+    # Of atoms that strata leave: those that go the other way within them.
+    turned = np.sign(np.log(within["cmh_odds"])) * np.sign(np.log(within["odds"])) < 0
+    confirmed = significant["confirmed"].astype(bool)
+    return {
+        "alive": alive,
+        "tested": len(table),
+        "significant": len(significant),
+        "positive": int((significant["odds"] > 1).sum()),
+        "negative": int((significant["odds"] < 1).sum()),
+        "confirmed": int(confirmed.sum()),
+        "confirmed_positive": int((confirmed & (significant["odds"] > 1)).sum()),
+        "confirmed_negative": int((confirmed & (significant["odds"] < 1)).sum()),
+        "within_strata": len(within),
+        "turned_within_strata": int(turned.sum()),
+        "not_alike_in_strata": int((within["homogeneity_p"] < FALSE_SHARE).sum()),
+        "strongest_positive": _plain(table[table["near_end"] > 0][list(BIASED)].head(SHOWN)),
+        "strongest_negative": _plain(table[table["near_end"] < 0][list(BIASED)].head(SHOWN)),
+    }
+
+
+def _types(table: pd.DataFrame) -> dict[str, Any]:
+    special = table[(table["q_value"] < FALSE_SHARE) & (table["direction"] == "enriched")]
+    counts = special.groupby("type")["atom"].nunique()
+    types = sorted(table["type"].unique())
+    return {
+        "atoms": int(table["atom"].nunique()),
+        "specialized": int(special["atom"].nunique()),
+        "by_type": {name: int(counts.get(name, 0)) for name in types},
+        "strongest": _plain(special[["feature", "type", "share", "base_rate", "lift"]].head(SHOWN)),
+    }
+
+
+def _together(table: pd.DataFrame) -> dict[str, Any]:
+    joint = table[table["q_value"] < FALSE_SHARE]
+    columns = ["atom_a", "atom_b", "together", "expected", "lift"]
+    return {"pairs": len(table), "significant": len(joint), "strongest": _plain(joint[columns].head(SHOWN))}
+
+
+def _dictionary(table: pd.DataFrame, encoded: Mapping[str, Any]) -> dict[str, Any]:
+    own = table[table["encoder"] == DICTIONARY].set_index("role")
+    controls = table[table["encoder"] != DICTIONARY].set_index("encoder")
+    return {
+        "name": encoded["dictionary"],
+        "imported": bool(encoded["imported"]),
+        "atoms": int(encoded["atoms"]),
+        "k": int(encoded["k"]),
+        "inputs": int(encoded["inputs"]),
+        "by_role": {role: _row(row, QUALITY) for role, row in own.iterrows()},
+        "controls": {str(name): _row(row, QUALITY) for name, row in controls.iterrows()},
+        "stability": encoded.get("stability"),
+        "negative_share": encoded.get("negative_share"),
+        "codes_by_batch_size": encoded["codes_by_batch_size"],
+    }
+
+
+def _raw(table: pd.DataFrame, pushed: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    sizes = table.groupby(["model", "branch"], sort=False)["magnitude"].sum()
+    models = [str(model) for model in table["model"].unique()]
+    return {
+        "models": {
+            model: {
+                **pushed[model],
+                "strongest": list(strongest(table, model, SHOWN)),
+                "branches": {str(name): float(share) for name, share in _shares(sizes[model]).items()},
+            }
+            for model in models
+        }
+    }
+
+
+def _shares(sizes: pd.Series) -> pd.Series:
+    return sizes / max(float(sizes.sum()), np.finfo(float).tiny)
+
+
+def _row(row: pd.Series, names: Sequence[str]) -> dict[str, float | None]:
+    return {name: None if pd.isna(row[name]) else float(row[name]) for name in names}
+
+
+def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as JSON holds them: what is not finite is null."""
+    return [
+        {name: _json(value) for name, value in row.items()} for row in table.astype(object).to_dict(orient="records")
+    ]
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value

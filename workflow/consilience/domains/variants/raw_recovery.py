@@ -1,0 +1,66 @@
+"""How well the features that a simulation planted are found among those that attributions were pushed on to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.recovery import average_precision
+
+ALL = "all"  # signals
+VOTERS, LINEAR = "voters", "logistic"  # models: the mean of the voting networks, and logistic regression
+
+
+def with_truth(table: pd.DataFrame, truth: pd.DataFrame | None) -> pd.DataFrame:
+    """Add to raw_attributions.tsv `planted`, the sign a feature was planted with (0: it was not), and its `signal`.
+
+    Both are empty where no truth is known.
+    """
+    if truth is None:
+        return table.assign(planted=np.nan, signal=None)
+    known = truth.set_index("feature")
+    signs = table["feature"].map(known["sign"]).fillna(0).astype(int)
+    return table.assign(planted=signs, signal=table["feature"].map(known["signal"]))
+
+
+def raw_recovery(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Hold raw_attributions.tsv against the truth, a row a model and signal (`all`, then each).
+
+    Features are ranked by |average_attribution|; for one signal, those planted with another are left out. What no
+    dataset has was not found. Columns: model, signal, average_precision, chance (what random ranks have), sign_accuracy
+    (over planted features with a sign; empty without), planted, missing, features.
+    """
+    signals = [ALL, *truth["signal"].unique()]
+    return pd.DataFrame(
+        [
+            {"model": model, "signal": signal} | _measured(own, truth, signal)
+            for model, own in table.groupby("model", sort=False)
+            for signal in signals
+        ]
+    )
+
+
+def _measured(own: pd.DataFrame, truth: pd.DataFrame, signal: str) -> dict[str, Any]:
+    asked = truth if signal == ALL else truth[truth["signal"] == signal]
+    others = truth.loc[~truth["feature"].isin(asked["feature"]), "feature"]
+    ranked = own[~own["feature"].isin(others)].set_index("feature")["average_attribution"]
+    hits = ranked.index.isin(asked["feature"])
+    signed = asked[asked["sign"] != 0].set_index("feature")["sign"]
+    right = np.sign(ranked.reindex(signed.index)).to_numpy() == signed.to_numpy()
+    return {
+        "average_precision": average_precision(ranked.abs().to_numpy(), hits, len(asked)),
+        "chance": float(hits.mean()),
+        "sign_accuracy": float(right.mean()) if len(signed) else np.nan,
+        "planted": len(asked),
+        "missing": len(asked) - int(hits.sum()),
+        "features": len(ranked),
+    }
+
+
+def strongest(table: pd.DataFrame, model: str, count: int) -> Iterator[str]:
+    """Yield the names of the strongest features of a model with their sign, such as +consensus ACGT."""
+    for row in table[table["model"] == model].nlargest(count, "magnitude").itertuples():
+        yield f"{'+' if row.direction > 0 else '-' if row.direction < 0 else ''}{row.feature}"
