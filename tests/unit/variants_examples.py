@@ -45,7 +45,7 @@ def write_vcf(path, records, contigs=CONTIGS, fields=FIELDS, filters=("LowQual",
         number, _, type_name = kind.partition(",")
         header.append(f'##INFO=<ID={name},Number={number},Type={type_name},Description="-">')
     text = "\n".join([*header, "#" + "\t".join(HEADER.split()), *records]) + "\n"
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    plain = path.with_name(f".{path.name}.plain") if path.suffix == ".gz" else path
     plain.write_text(text)
     if plain != path:
         pysam.tabix_compress(str(plain), str(path), force=True)

@@ -34,7 +34,7 @@ class Reference:
             raise ConsilienceError(
                 f"{where}: reaches {call.end}, beyond the end of {call.contig} at {length} in {self.path}"
             )
-        told = call.ref[:maximum]
+        told = call.ref[:maximum] if call.position else ""  # position 0 is before the first base
         found = self._bases(call.contig, call.position - 1, call.position - 1 + len(told))
         pairs = zip(told, found.ljust(len(told), BREAK), strict=True)
         if any(one != other and one in NUCLEOTIDES and other in NUCLEOTIDES for one, other in pairs):

@@ -87,7 +87,7 @@ def read_calls(path: Path, attributes: Sequence[str] = ()) -> Iterator[Call]:
             raise ConsilienceError(f"{path}: the header declares no INFO/SVTYPE; expected structural-variant calls")
         told = [name for name in ("SVLEN", "INSLEN") if name in fields]
         for name in told:
-            if fields[name].type not in NUMBERS:
+            if fields[name].type != "Integer":
                 raise ConsilienceError(f"{path}: INFO/{name} is declared as {fields[name].type}; expected Integer")
         known = frozenset(fields)
         for record in _records(file, path):
@@ -219,7 +219,7 @@ def _size(kind: str, reach: int, grown: int | None, told: dict[str, int | None])
         size = reach or None
     elif kind == "INS":
         size = grown if told.get("INSLEN") is None else told["INSLEN"]
-    return NO_SIZE if size is None else abs(int(size))
+    return NO_SIZE if size is None else abs(size)
 
 
 def _finite(value: float | None, name: str, where: str) -> float | None:
