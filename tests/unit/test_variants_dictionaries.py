@@ -196,3 +196,10 @@ def test_the_share_of_negative_codes_is_counted_by_hand():
         module.encoder.bias.zero_()
     # Pre-activations (1, 2, -3): none; (1, -2, 1): none; (-1, -2, 3): one of two.
     assert negative_share(module, torch.tensor([[1.0, 2.0], [1.0, -2.0], [-1.0, -2.0]])) == pytest.approx(1 / 6)
+
+
+def test_without_a_step_size_it_follows_from_the_number_of_atoms():
+    rows = torch.randn(60, 16, generator=torch.Generator().manual_seed(0))
+    own = DICTIONARY | {"epochs": 1, "learning_rate": None}
+    steps = [fitted(rows, rows, (atoms, 2), own, 0).module.recipe.learning_rate for atoms in (64, 256)]
+    assert steps == pytest.approx([0.01, 0.005])
