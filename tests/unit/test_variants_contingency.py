@@ -1,5 +1,6 @@
 """Tables and tests of all atoms at once, against scipy, statsmodels, scikit-learn and whole numbers, one by one."""
 
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import comb
 
@@ -105,15 +106,17 @@ def test_chi_square_is_that_of_scipy(sizes):
         if (own[0] + own[1]) and (own[2] + own[3]):
             theirs = chi2_contingency(square(own), correction=False)
             assert statistic[atom] == pytest.approx(theirs.statistic, rel=1e-10, abs=1e-10)
-            assert p[atom] == pytest.approx(theirs.pvalue, rel=1e-10)
+            assert p[atom] == pytest.approx(theirs.pvalue, rel=1e-10, abs=0)
 
 
 def test_a_tiny_p_keeps_its_digits():
     cells = [[1200, 300, 800, 1700], [2000, 1100, 0, 900]]
     p = chi_square(of_cells(cells))[1]
-    assert p == pytest.approx([chi2_contingency(square(own), correction=False).pvalue for own in cells], rel=1e-10)
+    assert p == pytest.approx(
+        [chi2_contingency(square(own), correction=False).pvalue for own in cells], rel=1e-10, abs=0
+    )
     exact = fisher(of_cells(cells))
-    assert exact == pytest.approx([exact_p(own) for own in cells], rel=1e-10)
+    assert exact == pytest.approx([exact_p(own) for own in cells], rel=1e-10, abs=0)
     assert (p < 1e-150).all() and (exact < 1e-150).all()
 
 
@@ -123,29 +126,29 @@ def test_fisher_is_that_of_whole_numbers_for_any_table(false, true, data):
     cells = [(a, b, true - a, false - b) for a, b in data.draw(
         st.lists(st.tuples(st.integers(0, true), st.integers(0, false)), min_size=1, max_size=5)
     )]  # fmt: skip
-    assert fisher(of_cells(cells)) == pytest.approx([exact_p(own) for own in cells], rel=1e-12)
+    assert fisher(of_cells(cells)) == pytest.approx([exact_p(own) for own in cells], rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize("sizes", [(12, 12), (5, 900), (700, 500)])
 def test_fisher_is_that_of_scipy(sizes):
     cells = drawn(np.random.default_rng(2), *sizes, 40)
     theirs = [fisher_exact(square(own)).pvalue for own in cells]
-    assert fisher(of_cells(cells)) == pytest.approx(theirs, rel=1e-10)
+    assert fisher(of_cells(cells)) == pytest.approx(theirs, rel=1e-10, abs=0)
     chosen = np.array([31, 4])
-    assert fisher(of_cells(cells), chosen) == pytest.approx(np.array(theirs)[chosen], rel=1e-10)
+    assert fisher(of_cells(cells), chosen) == pytest.approx(np.array(theirs)[chosen], rel=1e-10, abs=0)
 
 
 def test_fisher_does_not_depend_on_which_atoms_share_a_block(monkeypatch):
     counts = of_cells(drawn(np.random.default_rng(3), 60, 90, 50))
     whole = fisher(counts)
     monkeypatch.setattr("consilience.domains.variants.contingency.CELLS", 100)
-    assert fisher(counts) == pytest.approx(whole, rel=1e-14)
+    assert fisher(counts) == pytest.approx(whole, rel=1e-14, abs=0)
 
 
 def test_the_least_expected_count_is_that_of_scipy():
     cells = drawn(np.random.default_rng(4), 20, 35, 20) + 1
     theirs = [chi2_contingency(square(own)).expected_freq.min() for own in cells]
-    assert least_expected(of_cells(cells)) == pytest.approx(theirs, rel=1e-12)
+    assert least_expected(of_cells(cells)) == pytest.approx(theirs, rel=1e-12, abs=0)
 
 
 def test_odds_ratios_are_those_of_statsmodels_with_half_a_call_more():
@@ -153,10 +156,10 @@ def test_odds_ratios_are_those_of_statsmodels_with_half_a_call_more():
     odds = odds_ratio(of_cells(cells))
     for atom, own in enumerate(cells):
         theirs = Table2x2(square(own) + 0.5)
-        assert odds.ratio[atom] == pytest.approx(theirs.oddsratio, rel=1e-10)
+        assert odds.ratio[atom] == pytest.approx(theirs.oddsratio, rel=1e-10, abs=0)
         assert odds.logarithm[atom] == pytest.approx(theirs.log_oddsratio, rel=1e-10, abs=1e-12)
-        assert odds.error[atom] == pytest.approx(theirs.log_oddsratio_se, rel=1e-10)
-        assert (odds.low[atom], odds.high[atom]) == pytest.approx(theirs.oddsratio_confint(), rel=1e-10)
+        assert odds.error[atom] == pytest.approx(theirs.log_oddsratio_se, rel=1e-10, abs=0)
+        assert (odds.low[atom], odds.high[atom]) == pytest.approx(theirs.oddsratio_confint(), rel=1e-10, abs=0)
 
 
 @pytest.mark.parametrize(("strata", "ratio"), [(2, 3.0), (5, 0.4), (25, 1.5)])
@@ -168,24 +171,56 @@ def test_stratified_tests_are_those_of_statsmodels_without_empty_strata(strata, 
         theirs = StratifiedTable(cubes)
         assert found.strata[atom] == cubes.shape[2] <= strata
         assert found.statistic[atom] == pytest.approx(theirs.test_null_odds().statistic, rel=1e-10, abs=1e-12)
-        assert found.p[atom] == pytest.approx(chi2.sf(theirs.test_null_odds().statistic, 1), rel=1e-9)
-        assert found.odds.ratio[atom] == pytest.approx(theirs.oddsratio_pooled, rel=1e-10)
-        assert found.odds.error[atom] == pytest.approx(theirs.logodds_pooled_se, rel=1e-10)
+        assert found.p[atom] == pytest.approx(chi2.sf(theirs.test_null_odds().statistic, 1), rel=1e-9, abs=0)
+        assert found.odds.ratio[atom] == pytest.approx(theirs.oddsratio_pooled, rel=1e-10, abs=0)
+        assert found.odds.error[atom] == pytest.approx(theirs.logodds_pooled_se, rel=1e-10, abs=0)
         ends = theirs.oddsratio_pooled_confint()
-        assert (found.odds.low[atom], found.odds.high[atom]) == pytest.approx(ends, rel=1e-10)
+        assert (found.odds.low[atom], found.odds.high[atom]) == pytest.approx(ends, rel=1e-10, abs=0)
         if cubes.shape[2] > 1:
             alike = theirs.test_equal_odds()
             assert found.homogeneity[atom] == pytest.approx(alike.statistic, rel=1e-8, abs=1e-9)
             assert found.homogeneity_p[atom] == pytest.approx(alike.pvalue, rel=1e-8, abs=1e-10)
 
 
+def exact_homogeneity(cells):
+    """Breslow and Day's statistic of tables (strata, 4) in numbers of 60 digits."""
+    with localcontext(prec=60):
+        cells = [[Decimal(int(cell)) for cell in own] for own in cells]
+        ratio = sum(a * d / (a + b + c + d) for a, b, c, d in cells) / sum(
+            b * c / (a + b + c + d) for a, b, c, d in cells
+        )
+        total = Decimal(0)
+        for a, b, c, d in cells:
+            square, line = 1 - ratio, ratio * (2 * a + b + c) + d - a
+            root = (line**2 + 4 * square * ratio * (a + b) * (a + c)).sqrt()
+            expected = (root - line) / (2 * square)
+            others = (expected, a + b - expected, a + c - expected, d - a + expected)
+            total += (a - expected) ** 2 * sum(1 / other for other in others)
+        return float(total)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [[1, 5000, 4000, 3], [2, 7000, 9000, 1]],
+        [[600, 1, 2, 700], [400, 3, 1, 900]],
+        [[5000, 5001, 5001, 5002], [700, 701, 699, 700]],
+        [[1, 50000, 40000, 1], [30, 10, 10, 0], [9, 4, 4, 0]],
+    ],
+)
+def test_homogeneity_keeps_its_digits_where_ratios_are_extreme_or_near_one(cells):
+    a, b, c, d = np.array(cells).T
+    counts = Tables(np.stack([b, a], axis=1)[:, :, None], np.stack([b + d, a + c], axis=1))
+    assert mantel_haenszel(counts).homogeneity[0] == pytest.approx(exact_homogeneity(cells), rel=1e-9, abs=0)
+
+
 def test_one_stratum_says_what_the_pooled_table_says():
     cells = drawn(np.random.default_rng(6), 40, 60, 20) + 1
     counts = of_cells(cells)
     found, n = mantel_haenszel(counts), cells[0].sum()
-    assert found.statistic * n / (n - 1) == pytest.approx(chi_square(counts)[0], rel=1e-12)
+    assert found.statistic * n / (n - 1) == pytest.approx(chi_square(counts)[0], rel=1e-12, abs=0)
     a, b, c, d = cells.T
-    assert found.odds.ratio == pytest.approx(a * d / (b * c), rel=1e-12)
+    assert found.odds.ratio == pytest.approx(a * d / (b * c), rel=1e-12, abs=0)
     assert found.homogeneity_p.tolist() == [1.0] * 20
 
 
@@ -227,9 +262,9 @@ def test_exchanging_the_classes_turns_the_ratio_over_and_keeps_the_tests():
     assert odds_ratio(turned).logarithm == pytest.approx(-odds_ratio(counts).logarithm, rel=1e-12, abs=1e-14)
     mine, other = mantel_haenszel(counts), mantel_haenszel(turned)
     assert other.odds.logarithm == pytest.approx(-mine.odds.logarithm, rel=1e-11, abs=1e-13)
-    assert other.homogeneity == pytest.approx(mine.homogeneity, rel=1e-9)
+    assert other.homogeneity == pytest.approx(mine.homogeneity, rel=1e-9, abs=0)
     for test in (chi_square, lambda own: (0, fisher(own)), lambda own: (0, mantel_haenszel(own).p)):
-        assert test(turned)[1] == pytest.approx(test(counts)[1], rel=1e-11)
+        assert test(turned)[1] == pytest.approx(test(counts)[1], rel=1e-11, abs=0)
 
 
 def test_the_area_under_the_curve_is_that_of_scikit_learn_ties_and_all():
@@ -239,9 +274,9 @@ def test_the_area_under_the_curve_is_that_of_scikit_learn_ties_and_all():
     assert everywhere[:2].tolist() == [0.5, 0.5]
     for atom, own in enumerate(codes.T):
         on = own > 0
-        assert everywhere[atom] == pytest.approx(roc_auc_score(labels, own), rel=1e-12)
+        assert everywhere[atom] == pytest.approx(roc_auc_score(labels, own), rel=1e-12, abs=0)
         if on.any():
-            assert active[atom] == pytest.approx(roc_auc_score(labels[on], own[on]), rel=1e-12)
+            assert active[atom] == pytest.approx(roc_auc_score(labels[on], own[on]), rel=1e-12, abs=0)
     assert np.isnan(active[0])
 
 

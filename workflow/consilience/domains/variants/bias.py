@@ -81,6 +81,7 @@ def bias_table(
     found["auroc"], found["auroc_active"] = auroc(training, labels[rows])
     test = tables(held_out[:, kept], labels[roles == "test"])
     found = pd.concat([found, _of_test(test, found)], axis=1)
+    found["direction"] = np.select([found["odds"] > 1, found["odds"] < 1], [POSITIVE, NEGATIVE], NONE)
     order = np.lexsort((found["atom"], found["p"], -found["near_end"].abs()))
     return found.iloc[order].reset_index(drop=True)
 
@@ -102,7 +103,6 @@ def _counts(counts: Tables) -> dict[str, np.ndarray]:
 def _of_training(counts: Tables) -> pd.DataFrame:
     exact, p, odds = associations(counts)
     support = counts.on.sum(axis=(0, 1))
-    signs = np.sign(odds.logarithm)
     corrected = _corrected(p)
     return pd.DataFrame(
         {
@@ -111,7 +111,6 @@ def _of_training(counts: Tables) -> pd.DataFrame:
             "odds_low": odds.low,
             "odds_high": odds.high,
             "near_end": near_end(odds),
-            "direction": np.where(signs > 0, POSITIVE, np.where(signs < 0, NEGATIVE, NONE)),
             "support": support,
             "support_share": support / counts.totals.sum(),
             "test": np.where(exact, "fisher", "chi2"),
@@ -142,7 +141,7 @@ def _of_test(counts: Tables, training: pd.DataFrame) -> pd.DataFrame:
     asked = training["significant"].to_numpy()
     corrected = np.full(len(p), np.nan)
     corrected[asked] = _corrected(p[asked])
-    same = np.sign(odds.logarithm) == np.sign(np.log(training["odds"]))
+    same = (odds.ratio > 1) == (training["odds"] > 1)
     counted = _counts(counts)
     return pd.DataFrame(
         {
