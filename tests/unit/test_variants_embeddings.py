@@ -168,7 +168,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, how):
         path = tmp_path / "embeddings.pt"
         message = r"cannot be read as tensors, text and numbers alone \(weights_only=True\)"
         if how == "a bare pickle":
-            path.write_bytes(pickle.dumps({"sv_info": infos}))
+            path.write_bytes(pickle.dumps({"sv_info": infos}, protocol=2))
         else:
             write(path, sv_info=infos)
     refused(path, message)
@@ -202,6 +202,12 @@ def test_a_dict_of_something_else_is_refused(tmp_path):
     refused(write(path, sv_info=None), "expected a dict with a tensor `embeddings` and a list `sv_info`")
     refused(write(path, embeddings=[1.0]), "expected a dict with a tensor `embeddings`")
     refused(write(path, embeddings=torch.zeros(7, 5)), r"embeddings of shape \(7, 5\), but 8 rows of sv_info")
+    for kind in (
+        torch.zeros(8, 2, dtype=torch.bool),
+        torch.zeros(8, 2, dtype=torch.complex64),
+        torch.eye(8).to_sparse(),
+    ):
+        refused(write(path, embeddings=kind), "expected dense numbers")
     refused(write(path, embeddings=torch.zeros(8)), r"embeddings are of shape \(8,\); expected \(calls, dimensions\)")
     infos = content_of()["sv_info"]
     del infos[3]["pos"], infos[3]["svlen"]
@@ -243,6 +249,7 @@ def test_an_embedding_that_is_not_finite_is_named_by_its_row(tmp_path, suffix, v
         ({"pos": -1}, "pos is -1; expected a position on chr2"),
         ({"pos": "far"}, "pos is 'far'; expected a whole number"),
         ({"svlen": 1.5}, r"svlen is 1\.5; expected a whole number"),
+        ({"svlen": np.inf}, "svlen is inf; expected a whole number"),
     ],
 )
 def test_what_is_known_of_a_call_is_checked(tmp_path, changes, message):

@@ -105,6 +105,8 @@ def _read_torch(path: Path) -> Iterator[Embeddings]:
     tensor, rows = content.get("embeddings"), content.get("sv_info")
     if not isinstance(tensor, torch.Tensor) or not isinstance(rows, list):
         raise ConsilienceError(f"{path}: expected a dict with a tensor `embeddings` and a list `sv_info`")
+    if tensor.layout != torch.strided or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise ConsilienceError(f"{path}: embeddings are {tensor.dtype}, {tensor.layout}; expected dense numbers")
     if tensor.shape[:1] != (len(rows),):
         raise ConsilienceError(f"{path}: embeddings of shape {tuple(tensor.shape)}, but {len(rows)} rows of sv_info")
     for number, row in enumerate(rows):
@@ -203,7 +205,7 @@ def _whole(told: Mapping[str, Any], key: str, where: str) -> int | None:
     value = told[key]
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, bool) or not isinstance(value, Real) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
         raise ConsilienceError(f"{where}: {key} is {value!r}; expected a whole number")
     return int(value)
 
