@@ -65,9 +65,11 @@ def bias_table(
     """Return a row for every atom that at least `minimum_support` training calls have on, most biased first.
 
     `codes` (calls, atoms) has the columns that `features`, with name and atom, describes; `labels`, `samples` (type,
-    size, dataset) and `roles` are by call, 1 being a true call. Columns (README, "Tables"): counts, odds and tests of
-    the training role, within strata too, and `test_*` of the test role, for which `test_q` is corrected over the atoms
-    significant in training and empty for others.
+    size, dataset) and `roles` are by call, 1 being a true call. Counts, odds, `auroc` and `fdr_corrected`, over all
+    rows, are of the training role, `cmh_*` within its strata (`strata`: those with information), and `test_*` of the
+    test role; `test_q` is corrected over the atoms significant in training, and NaN for others. `confirmed` are those
+    whose odds are on the same side of 1 in the test role and whose `test_q` is small. `near_end` is the end nearest 0
+    of the log odds ratio's interval.
 
     Raises ConsilienceError for a role without calls of both classes.
     """
