@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from consilience.domains.variants.calls import LABEL_FIELDS, TYPES
 from consilience.domains.variants.simulate import simulate
 from consilience.domains.variants.simulated_calls import IMPRECISE_SHARE, SIGNALS
-from consilience.domains.variants.simulated_sequences import MOTIF
+from consilience.domains.variants.simulated_sequences import MOTIF, element
 
 SOURCE = {"kind": "simulate", "calls": 2000, "true_share": 0.6, "chromosomes": 24, "strength": 1.0, "reference": True}
 SMALL = {"calls": 200, "chromosomes": 8}
@@ -238,6 +238,20 @@ def test_what_is_planted_is_found_in_the_files_and_nowhere_else(default):
         assert bool(re.search("(AC){12}|(GT){12}", call.consensus)) == call.planted_microsatellite, call.id
         assert (50 <= call.size <= 90) == call.planted_size
         assert (call.type == "INV") == call.planted_inversion
+
+
+def test_an_element_is_copies_of_the_motif_mutated_a_little_on_one_strand():
+    random = np.random.default_rng(0)
+    near = []
+    for sequence in (element(400, random) for _ in range(50)):
+        assert 370 < len(sequence) <= 400
+        forward = sequence if sequence.startswith(MOTIF) else other_strand(sequence)
+        assert forward.startswith(MOTIF)
+        windows = [forward[start : start + 12] for start in range(len(forward) - 11)]
+        same = [sum(a == b for a, b in zip(window, MOTIF, strict=True)) for window in windows]
+        near.append([count for count in same if count >= 9])
+    assert 22 < np.mean([len(counts) for counts in near]) < 29, "copies lie 14 to 17 bases apart"
+    assert 0.6 < np.mean(np.concatenate(near) == 12) < 0.7, "(1 - 0.05 x 3/4)^12 = 0.63"
 
 
 def places(table, signal):

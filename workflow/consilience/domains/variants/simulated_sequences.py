@@ -11,7 +11,7 @@ from consilience.domains.variants.simulated_calls import CHROMOSOMES, MARGIN, NE
 
 MOTIF = "GATTCGTCCATA"  # of the element; it shares no 3-mer, on either strand, with the microsatellite
 MICROSATELLITE = "AC"
-MUTATION_RATE = 0.05  # of a base of every copy of the motif but the first of a call's element
+MUTATION_RATE = 0.05  # share of bases drawn anew in every copy of the motif but the first of an element
 COMPLEMENTS = str.maketrans("ACGT", "TGCA")
 GC_CONTENTS = (0.36, 0.54)  # lowest and highest of a contig
 INSERTED_GC = 0.42
