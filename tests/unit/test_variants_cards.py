@@ -161,6 +161,16 @@ def test_the_order_of_calls_changes_no_table():
     pd.testing.assert_frame_equal(profiles(shuffled, chosen), profiles(calls, chosen))
 
 
+def test_stored_zeros_are_no_activations():
+    calls, chosen = drawn_calls(18), card_atoms(drawn_calls(18).table, 3)
+    stored = csr_matrix(np.ones_like(calls.codes))
+    stored.data = calls.codes.ravel().copy()
+    facts = calls.features, calls.labels, calls.samples, calls.roles
+    pd.testing.assert_frame_equal(atoms_table(stored, *facts, calls.table), told(calls))
+    pd.testing.assert_frame_equal(card_examples(stored, *facts, chosen, 999), examples(calls, chosen, 999))
+    assert stored.nnz == calls.codes.size
+
+
 def test_tables_are_the_same_from_a_bias_table_that_was_written(tmp_path):
     calls = drawn_calls(9)
     write_table(tmp_path / "bias.csv", calls.table)

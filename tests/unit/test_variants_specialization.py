@@ -88,6 +88,18 @@ def test_equal_atoms_follow_each_other_by_number_and_type():
     assert (found.groupby("type", sort=False)["atom"].apply(lambda one: one.is_monotonic_increasing)).all()
 
 
+def test_where_p_is_too_small_for_a_number_the_larger_difference_comes_first():
+    inversions = np.arange(8000) < 4000
+    codes = np.stack([np.arange(8000) < 4400, inversions, np.arange(8000) < 4200], axis=1).astype(np.float32)
+    samples = pd.DataFrame({"type": np.where(inversions, "INV", "DEL")})
+    features = pd.DataFrame({"name": ["a", "b", "c"], "atom": [0, 3, 6]})
+    table = pd.DataFrame({"atom": [0, 3, 6], "feature": ["a", "b", "c"], "support": [4400, 4000, 4200]})
+    found = specialization(csr_matrix(codes), features, samples, np.full(8000, "train"), table)
+    assert (found["p_value"] == 0).all()
+    assert list(found["atom"]) == [3, 3, 6, 6, 0, 0]
+    assert list(found["type"]) == ["DEL", "INV"] * 3
+
+
 def test_known_types_keep_their_order_and_others_follow_by_name():
     assert types_in_order(np.array(["CNV", "BND", "ALU", "INS"])) == ["INS", "BND", "ALU", "CNV"]
 
