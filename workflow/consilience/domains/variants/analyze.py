@@ -29,6 +29,7 @@ from consilience.domains.variants.specialization import specialization
 from consilience.evaluation import best_loss
 from consilience.files import read_json, read_table, whole, write_json, write_table, write_tensors
 from consilience.jobs import job
+from consilience.splits import ROLES
 
 
 def tables_of_atoms(
@@ -66,10 +67,9 @@ def pushed_on(
 
 def calls_by_role(dataset: Dataset, split: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Count calls by role and class."""
-    return {
-        str(role): {name: int((dataset.labels[rows] == place).sum()) for place, name in enumerate(dataset.classes)}
-        for role, rows in split.groupby("role", sort=False).indices.items()
-    }
+    counts = pd.crosstab(split["role"], dataset.labels).reindex(columns=range(len(dataset.classes)), fill_value=0)
+    order = [role for role in (*ROLES, *counts.index.difference(ROLES)) if role in counts.index]
+    return {role: dict(zip(dataset.classes, map(int, counts.loc[role]), strict=True)) for role in order}
 
 
 def write_text(path: str, text: str) -> None:

@@ -14,6 +14,7 @@ from consilience.evaluation import number
 DEAD = 0.05
 FAR_FROM_K = 0.10
 AGAIN = 0.5  # fewer atoms that come again from another random start are told as a weakness
+CERTAIN = 0.05
 NAMES = {QUALITY: "QUAL alone", SIZE: "size alone"}
 
 
@@ -72,7 +73,7 @@ def dictionary_line(own: Mapping[str, Any]) -> str:
     return (
         f"dictionary {own['name']}{' (imported)' if own['imported'] else ''}: it explains "
         f"{percent(test['explained_variance'])} of the variance of test calls ({own['k']} principal components "
-        f"{percent(own['controls'][COMPONENTS]['explained_variance'])}) with {number(test['l0'])} atoms a call (k = "
+        f"{percent(own['controls'][COMPONENTS]['explained_variance'])}) with {test['l0']:.1f} atoms a call (k = "
         f"{own['k']}){more}"
     )
 
@@ -83,7 +84,7 @@ def weaknesses(own: Mapping[str, Any]) -> Iterator[str]:
     if train["dead_share"] > DEAD:
         yield f"no training call excites {percent(train['dead_share'])} of its atoms"
     if abs(test["l0"] - own["k"]) > FAR_FROM_K * own["k"]:
-        yield f"test calls excite {number(test['l0'])} atoms rather than {own['k']}"
+        yield f"test calls excite {test['l0']:.1f} atoms rather than {own['k']}"
     explained, components = test["explained_variance"], own["controls"][COMPONENTS]["explained_variance"]
     if explained is not None and components is not None and explained < components:
         yield f"it explains less than {own['k']} principal components do"
@@ -105,7 +106,7 @@ def recovery_lines(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     yield f"planted raw features, average precision (chance {chance}): {', '.join(told)}"
     lost = [row["signal"] for row in rows if row["model"] == VOTERS and _lost(row)]
     if lost:
-        yield f"planted signals that raw attributions of the networks do not find better than chance: {', '.join(lost)}"
+        yield f"planted signals whose raw features rank no higher than others in the networks: {', '.join(lost)}"
 
 
 def _signs(row: Mapping[str, Any]) -> str:
@@ -115,4 +116,4 @@ def _signs(row: Mapping[str, Any]) -> str:
 
 
 def _lost(row: Mapping[str, Any]) -> bool:
-    return row["signal"] != ALL and (row["average_precision"] is None or row["average_precision"] <= row["chance"])
+    return row["signal"] != ALL and not (row["p_value"] is not None and row["p_value"] < CERTAIN)

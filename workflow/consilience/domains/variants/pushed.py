@@ -188,8 +188,8 @@ def raw_attributions(
 
     Models are those of `explainers`, `voters` (the mean of these), and `logistic`, of which `linear` is
     `linear_shares`; `settings` are steps and seed. Columns: model, feature, branch, magnitude (mean |attribution| to
-    the log-odds), direction (sign of the mean slope over calls that have the feature), average_attribution (their product),
-    mean_attribution, mean_TP and mean_FP (signed).
+    the log-odds), direction (sign of the mean slope over calls that have the feature), average_attribution (their
+    product), mean_attribution, mean_TP and mean_FP (signed).
     """
     encoder = Encoder.of(encoded, raw)
     order = np.concatenate([branch.units.ravel() for branch in raw.branches.values()])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import mannwhitneyu
 
 from consilience.recovery import average_precision
 
@@ -30,8 +31,9 @@ def raw_recovery(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """Hold raw_attributions.tsv against the truth, a row a model and signal (`all`, then each).
 
     Features are ranked by |average_attribution|; for one signal, those planted with another are left out. What no
-    dataset has was not found. Columns: model, signal, average_precision, chance (what random ranks have), sign_accuracy
-    (over planted features with a sign; empty without), planted, missing, features.
+    dataset has was not found. Columns: model, signal, average_precision, chance (what random ranks have), p_value
+    (one-sided, that planted features rank no higher than others; Mann and Whitney), sign_accuracy (over planted
+    features with a sign; empty without), planted, missing, features.
     """
     signals = [ALL, *truth["signal"].unique()]
     return pd.DataFrame(
@@ -50,9 +52,12 @@ def _measured(own: pd.DataFrame, truth: pd.DataFrame, signal: str) -> dict[str, 
     hits = ranked.index.isin(asked["feature"])
     signed = asked[asked["sign"] != 0].set_index("feature")["sign"]
     right = np.sign(ranked.reindex(signed.index)).to_numpy() == signed.to_numpy()
+    sizes = ranked.abs().to_numpy()
+    tested = hits.any() and not hits.all()
     return {
-        "average_precision": average_precision(ranked.abs().to_numpy(), hits, len(asked)),
+        "average_precision": average_precision(sizes, hits, len(asked)),
         "chance": float(hits.mean()),
+        "p_value": float(mannwhitneyu(sizes[hits], sizes[~hits], alternative="greater").pvalue) if tested else np.nan,
         "sign_accuracy": float(right.mean()) if len(signed) else np.nan,
         "planted": len(asked),
         "missing": len(asked) - int(hits.sum()),

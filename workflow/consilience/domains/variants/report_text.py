@@ -41,10 +41,9 @@ def _calls(calls: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 
 
 def _prediction(performance: Mapping[str, Any]) -> Iterator[str]:
-    yield headline(performance)
+    yield f"chosen on validation is {headline(performance)}"
     for name, own in performance["networks"].items():
-        chosen = " (chosen on validation)" if name == performance["best"] else ""
-        yield f"the network {name}{chosen} has {_metrics(own)} on the test role"
+        yield f"the network {name} has {_metrics(own)} on the test role"
     for name, words in NAMES.items():
         if performance[name]:
             yield f"{words} has {_metrics(performance[name])} on the test role"
@@ -61,12 +60,13 @@ def _dictionary(own: Mapping[str, Any]) -> Iterator[str]:
     for role, found in own["by_role"].items():
         yield (
             f"on the role {role} it explains {percent(found['explained_variance'])} of the variance with "
-            f"{number(found['l0'])} atoms a call, and {percent(found['dead_share'])} of its {own['atoms']} atoms are "
+            f"{found['l0']:.1f} atoms a call, and {percent(found['dead_share'])} of its {own['atoms']} atoms are "
             "active in no call"
         )
     for name, found in own["controls"].items():
-        yield f"{name.replace('_', ' ')} of k = {own['k']} explain {percent(found['explained_variance'])} of test calls"
-    sizes = ", ".join(f"{number(count)} ({size})" for size, count in own["codes_by_batch_size"].items())
+        explained = percent(found["explained_variance"])
+        yield f"beside it, {name.replace('_', ' ')} (k = {own['k']}): {explained} of the variance of test calls"
+    sizes = ", ".join(f"{count:.1f} ({size})" for size, count in own["codes_by_batch_size"].items())
     yield f"atoms a call by the number of calls that are encoded at once: {sizes}"
     if own["stability"]:
         again = own["stability"]
@@ -75,7 +75,7 @@ def _dictionary(own: Mapping[str, Any]) -> Iterator[str]:
             f"cosine of {again['cosine_of_one_atom']:g} or more; the mean cosine is {number(again['mean_cosine'])}"
         )
     if own["negative_share"]:
-        yield f"{percent(own['negative_share'])} of the k largest pre-activations of test calls are not positive: 0 here"
+        yield f"{percent(own['negative_share'])} of the k largest pre-activations of test calls are not positive: 0 now"
     for weakness in weaknesses(own):
         yield f"weakness: {weakness}"
 
@@ -135,12 +135,12 @@ def _raw(models: Mapping[str, Any]) -> Iterator[str]:
         f"parts and whole differ by {own['gap']:.2g} at most"
     )
     yield (
-        f"what belongs to no raw feature (thresholds of atoms, means of features) has a mean size of "
+        f"what belongs to no raw feature (biases of the encoder, means of features) has a mean size of "
         f"{number(own['constant'])} in the mean of the networks, the whole attribution of a call {number(own['whole'])}"
     )
     for name, found in models.items():
         shares = ", ".join(f"{branch} {percent(share)}" for branch, share in found["branches"].items())
-        yield f"{name}: strongest {', '.join(found['strongest']) or 'none'}; by branch {shares}"
+        yield f"by {name}, strongest are {', '.join(found['strongest']) or 'none'}; by branch {shares}"
 
 
 def _recovery(rows: list[Mapping[str, Any]] | None) -> Iterator[str]:
@@ -152,6 +152,6 @@ def _recovery(rows: list[Mapping[str, Any]] | None) -> Iterator[str]:
         signs = "without signs" if row["sign_accuracy"] is None else f"signs right: {percent(row['sign_accuracy'])}"
         missing = f", {row['missing']} of them filtered out" if row["missing"] else ""
         yield (
-            f"{row['model']}, {row['signal']}: average precision {number(row['average_precision'])} (chance "
+            f"by {row['model']}, of {row['signal']}: average precision {number(row['average_precision'])} (chance "
             f"{number(row['chance'])}), {signs}, {row['planted']} planted{missing}"
         )
