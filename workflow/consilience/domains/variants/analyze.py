@@ -22,7 +22,13 @@ from consilience.domains.variants.findings import Results, findings
 from consilience.domains.variants.model import build
 from consilience.domains.variants.notes import note_lines
 from consilience.domains.variants.performance import metrics_table, trivial_intervals
-from consilience.domains.variants.pushed import check_same_calls, linear_shares, load_explainers, raw_attributions
+from consilience.domains.variants.pushed import (
+    check_same_calls,
+    class_differences,
+    linear_shares,
+    load_explainers,
+    raw_attributions,
+)
 from consilience.domains.variants.raw_recovery import raw_recovery, with_truth
 from consilience.domains.variants.report_text import summary_text
 from consilience.domains.variants.specialization import specialization
@@ -50,8 +56,8 @@ def tables_of_atoms(
 
 def pushed_on(
     dataset: Dataset, given: Any, params: Any, split: pd.DataFrame
-) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
-    """Return what the voting networks and the linear model attribute to raw features, and facts by model."""
+) -> tuple[pd.DataFrame, dict[str, dict[str, float]], pd.DataFrame]:
+    """Return what networks and the linear model attribute to raw features, facts by model, and `class_differences`."""
     settings = params.attribution
     facts = {"background": settings["background"], "seed": params.seed, "device": params.device}
     paths = dict(zip(params.voters, given.ensembles, strict=True))
@@ -62,7 +68,8 @@ def pushed_on(
     asked = {"steps": settings["steps"], "seed": params.seed}
     with Dataset.open(given.raw) as raw:
         check_same_calls(dataset, raw)
-        return raw_attributions(dataset, raw, rows, explainers, linear, asked)
+        table, facts = raw_attributions(dataset, raw, rows, explainers, linear, asked)
+        return table, facts, class_differences(dataset, raw, rows)
 
 
 def calls_by_role(dataset: Dataset, split: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -88,13 +95,13 @@ if "snakemake" in globals():
         with Dataset.open(given.dataset) as dataset:
             check_split(dataset, split)
             tables = tables_of_atoms(dataset, split, bias, params.analysis)
-            pushed, facts = pushed_on(dataset, given, params, split)
+            pushed, facts, marginal = pushed_on(dataset, given, params, split)
             trivial = trivial_intervals(dataset, split, params.seed)
             tensors, calls, alive = dataset.representation, calls_by_role(dataset, split), len(code_features(dataset))
         truth = read_table(given.truth[0], ("feature", "sign", "signal")) if given.truth else None
         tables["raw_attributions"] = with_truth(pushed, truth)
         if truth is not None:
-            tables["raw_recovery"] = raw_recovery(pushed, truth)
+            tables["raw_recovery"] = raw_recovery(pd.concat([pushed, marginal]), truth)
         tables["dictionary"], tables["sweep"] = dictionary_table(encoded), sweep_table(encoded)
         tables["metrics"] = metrics_table(networks, read_json(given.linear), trivial)
         for name, frame in tables.items():

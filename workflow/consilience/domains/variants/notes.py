@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from consilience.domains.variants.dictionary_tables import COMPONENTS
 from consilience.domains.variants.performance import QUALITY, SIZE
-from consilience.domains.variants.raw_recovery import ALL, LINEAR, VOTERS
+from consilience.domains.variants.raw_recovery import ALL, LINEAR, MARGINAL, VOTERS
 from consilience.domains.variants.wording import counted, interval_or_none, of_all, percent
 from consilience.evaluation import number
 
@@ -96,24 +96,29 @@ def weaknesses(own: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def recovery_lines(rows: list[Mapping[str, Any]]) -> Iterator[str]:
-    """Tell how well planted raw features are found by the mean of the networks and by the linear model."""
-    chosen = {row["model"]: row for row in rows if row["signal"] == ALL and row["model"] in (VOTERS, LINEAR)}
+def recovery_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Tell how well planted raw features are found, and how well single features tell them without any network."""
+    chosen = {row["model"]: row for row in rows if row["signal"] == ALL}
     if not chosen:
         return
-    told = [f"{name} {number(row['average_precision'])} ({_signs(row)})" for name, row in chosen.items()]
-    chance = number(next(iter(chosen.values()))["chance"])
-    yield f"planted raw features, average precision (chance {chance}): {', '.join(told)}"
-    lost = [row["signal"] for row in rows if row["model"] == VOTERS and _lost(row)]
+    told = [
+        f"{name} {number(chosen[name]['average_precision'])}, by slope {number(chosen[name]['slope_precision'])} "
+        f"({signs(chosen[name])})"
+        for name in (VOTERS, LINEAR)
+    ]
+    told.append(f"difference of class means, without atoms {number(chosen[MARGINAL]['average_precision'])}")
+    chance = number(chosen[VOTERS]["chance"])
+    yield f"planted raw features, average precision (chance {chance}): {'; '.join(told)}"
+    own = [row for row in rows if row["model"] == VOTERS and row["signal"] != ALL]
+    lost = [row["signal"] for row in own if not (_certain(row["p_value"]) or _certain(row["slope_p_value"]))]
     if lost:
         yield f"planted signals whose raw features rank no higher than others in the networks: {', '.join(lost)}"
 
 
-def _signs(row: Mapping[str, Any]) -> str:
-    if row["sign_accuracy"] is None:
-        return "without signs"
-    return f"signs right: {percent(row['sign_accuracy'])}"
+def signs(row: Mapping[str, Any]) -> str:
+    """Tell how many planted features have the right sign, where they have one."""
+    return "without signs" if row["sign_accuracy"] is None else f"signs right: {percent(row['sign_accuracy'])}"
 
 
-def _lost(row: Mapping[str, Any]) -> bool:
-    return row["signal"] != ALL and not (row["p_value"] is not None and row["p_value"] < CERTAIN)
+def _certain(p_value: float | None) -> bool:
+    return p_value is not None and p_value < CERTAIN

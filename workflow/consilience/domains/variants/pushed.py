@@ -17,7 +17,7 @@ import pandas as pd
 from consilience.attribution.api import Explainer
 from consilience.dataset import Dataset
 from consilience.domains.variants.codes import BRANCH, sparse_codes
-from consilience.domains.variants.raw_recovery import LINEAR, VOTERS
+from consilience.domains.variants.raw_recovery import LINEAR, MARGINAL, VOTERS
 from consilience.errors import ConsilienceError
 from consilience.scaling import Scaling, scaled_inputs
 
@@ -122,7 +122,8 @@ class Sums:
     def rows(self, names: np.ndarray, branches: np.ndarray) -> pd.DataFrame:
         """Return a row a feature, strongest first; see `raw_attributions`."""
         magnitude = self.size / self.calls.sum()
-        direction = np.sign(self.slope / np.maximum(self.known, 1)).astype(int)
+        slope = self.slope / np.maximum(self.known, 1)
+        direction = np.sign(slope).astype(int)
         false, true = self.signed / np.where(self.calls > 0, self.calls, np.nan)[:, None]
         frame = pd.DataFrame(
             {
@@ -130,6 +131,7 @@ class Sums:
                 "branch": branches,
                 "magnitude": magnitude,
                 "direction": direction,
+                "slope": slope,
                 "average_attribution": direction * magnitude,
                 "mean_attribution": self.signed.sum(axis=0) / self.calls.sum(),
                 "mean_TP": true,
@@ -188,8 +190,8 @@ def raw_attributions(
 
     Models are those of `explainers`, `voters` (the mean of these), and `logistic`, of which `linear` is
     `linear_shares`; `settings` are steps and seed. Columns: model, feature, branch, magnitude (mean |attribution| to
-    the log-odds), direction (sign of the mean slope over calls that have the feature), average_attribution (their
-    product), mean_attribution, mean_TP and mean_FP (signed).
+    the log-odds), slope (mean over calls that have the feature, per standard deviation), direction (its sign),
+    average_attribution (direction times magnitude), mean_attribution, mean_TP and mean_FP (signed).
     """
     encoder = Encoder.of(encoded, raw)
     order = np.concatenate([branch.units.ravel() for branch in raw.branches.values()])
@@ -204,6 +206,26 @@ def raw_attributions(
     frames = [one.rows(names, branches).assign(model=name) for name, one in sums.items()]
     table = pd.concat(frames, ignore_index=True)
     return table[["model", *table.columns.drop("model")]], {name: one.facts() for name, one in sums.items()}
+
+
+def class_differences(encoded: Dataset, raw: Dataset, rows: np.ndarray) -> pd.DataFrame:
+    """Return by feature how true calls differ from false ones without any network, over the calls that have it.
+
+    Columns: model (`marginal`), feature, average_attribution: the difference of means, in standard deviations.
+    """
+    encoder = Encoder.of(encoded, raw)
+    order = np.concatenate([branch.units.ravel() for branch in raw.branches.values()])
+    sums, known = np.zeros((2, len(order))), np.zeros((2, len(order)))
+    for start in range(0, len(rows), BLOCK_ROWS):
+        part = rows[start : start + BLOCK_ROWS]
+        features, present = encoder.features(raw, part)
+        for label in (0, 1):
+            own = encoded.labels[part] == label
+            sums[label] += features[own].sum(axis=0)
+            known[label] += present[own].sum(axis=0)
+    false, true = sums / np.maximum(known, 1)
+    names = raw.features["name"].to_numpy()[order]
+    return pd.DataFrame({"model": MARGINAL, "feature": names, "average_attribution": true - false})
 
 
 def load_explainers(

@@ -13,6 +13,7 @@ from consilience.recovery import average_precision
 
 ALL = "all"  # signals
 VOTERS, LINEAR = "voters", "logistic"  # models: the mean of the voting networks, and logistic regression
+MARGINAL = "marginal"  # no model: what single features tell by themselves
 
 
 def with_truth(table: pd.DataFrame, truth: pd.DataFrame | None) -> pd.DataFrame:
@@ -30,10 +31,11 @@ def with_truth(table: pd.DataFrame, truth: pd.DataFrame | None) -> pd.DataFrame:
 def raw_recovery(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """Hold raw_attributions.tsv against the truth, a row a model and signal (`all`, then each).
 
-    Features are ranked by |average_attribution|; for one signal, those planted with another are left out. What no
-    dataset has was not found. Columns: model, signal, average_precision, chance (what random ranks have), p_value
-    (one-sided, that planted features rank no higher than others; Mann and Whitney), sign_accuracy (over planted
-    features with a sign; empty without), planted, missing, features.
+    For one signal, features planted with another are left out; what no dataset has was not found. Columns: model,
+    signal, average_precision of ranking features by |average_attribution|, p_value (one-sided, that planted features
+    rank no higher than others; Mann and Whitney), slope_precision and slope_p_value of ranking by |slope|, chance (the
+    precision of random ranks), sign_accuracy (over planted features with a sign; empty without), planted, missing,
+    features.
     """
     signals = [ALL, *truth["signal"].unique()]
     return pd.DataFrame(
@@ -48,21 +50,33 @@ def raw_recovery(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
 def _measured(own: pd.DataFrame, truth: pd.DataFrame, signal: str) -> dict[str, Any]:
     asked = truth if signal == ALL else truth[truth["signal"] == signal]
     others = truth.loc[~truth["feature"].isin(asked["feature"]), "feature"]
-    ranked = own[~own["feature"].isin(others)].set_index("feature")["average_attribution"]
+    ranked = own[~own["feature"].isin(others)].set_index("feature")
     hits = ranked.index.isin(asked["feature"])
     signed = asked[asked["sign"] != 0].set_index("feature")["sign"]
-    right = np.sign(ranked.reindex(signed.index)).to_numpy() == signed.to_numpy()
-    sizes = ranked.abs().to_numpy()
-    tested = hits.any() and not hits.all()
+    right = np.sign(ranked["average_attribution"].reindex(signed.index)).to_numpy() == signed.to_numpy()
+    precision, p_value = _ranked(ranked["average_attribution"], hits, len(asked))
+    slope_precision, slope_p_value = _ranked(ranked["slope"], hits, len(asked))
     return {
-        "average_precision": average_precision(sizes, hits, len(asked)),
+        "average_precision": precision,
+        "p_value": p_value,
+        "slope_precision": slope_precision,
+        "slope_p_value": slope_p_value,
         "chance": float(hits.mean()),
-        "p_value": float(mannwhitneyu(sizes[hits], sizes[~hits], alternative="greater").pvalue) if tested else np.nan,
         "sign_accuracy": float(right.mean()) if len(signed) else np.nan,
         "planted": len(asked),
         "missing": len(asked) - int(hits.sum()),
         "features": len(ranked),
     }
+
+
+def _ranked(scores: pd.Series, hits: np.ndarray, planted: int) -> tuple[float, float]:
+    """Return average precision and p of ranking by size; NaN for scores that are not known."""
+    sizes = scores.abs().to_numpy()
+    if np.isnan(sizes).any():
+        return np.nan, np.nan
+    tested = hits.any() and not hits.all()
+    p_value = mannwhitneyu(sizes[hits], sizes[~hits], alternative="greater").pvalue if tested else np.nan
+    return average_precision(sizes, hits, planted), float(p_value)
 
 
 def strongest(table: pd.DataFrame, model: str, count: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from consilience.domains.variants.notes import bias_lines, dictionary_line, headline, recovery_lines, weaknesses
+from consilience.domains.variants.notes import bias_lines, dictionary_line, headline, recovery_lines, signs, weaknesses
 from consilience.domains.variants.performance import QUALITY, SIZE
 from consilience.domains.variants.raw_recovery import LINEAR, VOTERS
 from consilience.domains.variants.wording import counted, interval_or_none, of_all, percent
@@ -149,9 +149,9 @@ def _recovery(rows: list[Mapping[str, Any]] | None) -> Iterator[str]:
         return
     yield from recovery_lines(rows)
     for row in rows:
-        signs = "without signs" if row["sign_accuracy"] is None else f"signs right: {percent(row['sign_accuracy'])}"
         missing = f", {row['missing']} of them filtered out" if row["missing"] else ""
+        slope = "" if row["slope_precision"] is None else f", by slope {number(row['slope_precision'])}"
         yield (
-            f"by {row['model']}, of {row['signal']}: average precision {number(row['average_precision'])} (chance "
-            f"{number(row['chance'])}), {signs}, {row['planted']} planted{missing}"
+            f"by {row['model']}, of {row['signal']}: average precision {number(row['average_precision'])}{slope} "
+            f"(chance {number(row['chance'])}), {signs(row)}, {row['planted']} planted{missing}"
         )
