@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,20 @@ import torch
 from consilience.errors import ConsilienceError
 
 
-def load_without_code(path: Path, role: str, expected: str) -> Any:
+def load_without_code(path: Path, role: str, expected: str, mapped: bool = False) -> Any:
     """Read tensors, numbers, texts and their containers, on the CPU.
 
-    `role` is what messages call the file, `expected` what it should hold. Raises ConsilienceError for a file that is
+    `role` (or nothing) is what messages call the file, `expected` what it should hold. With `mapped`, tensors are read from the file
+    as they are used, where its format allows it: torch wrote others before 1.6. Raises ConsilienceError for a file that is
     not there, not whole, or holds anything that would run code.
     """
+    named = f"{role} {path}".strip()
     if not path.is_file():
-        raise ConsilienceError(f"{role} {path}: no such file")
+        raise ConsilienceError(f"{named}: no such file")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
+    except Exception as error:  # of any kind, by what the bytes happen to say
         raise ConsilienceError(
-            f"{role} {path}: not a whole file of weights alone ({type(error).__name__}); expected {expected} "
+            f"{named}: not a whole file of weights alone ({type(error).__name__}); expected {expected} "
             "saved by torch.save, without code"
         ) from error

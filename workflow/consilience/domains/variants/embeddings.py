@@ -93,14 +93,9 @@ def _read_torch(path: Path) -> Iterator[Embeddings]:
     """Read a file of torch.save; code in it is refused, not run."""
     import torch
 
-    try:
-        # Files of torch before 1.6 are no zip files, and cannot be mapped into memory.
-        content = torch.load(path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # of any kind, by what the bytes happen to say
-        raise ConsilienceError(
-            f"{path}: cannot be read as tensors, text and numbers alone (weights_only=True); "
-            "expected a dict saved by torch.save, with no other objects in it"
-        ) from error
+    from consilience.torch_files import load_without_code
+
+    content = load_without_code(path, "", "a dict of `embeddings` and `sv_info`", mapped=True)
     content = content if isinstance(content, dict) else {}
     tensor, rows = content.get("embeddings"), content.get("sv_info")
     if not isinstance(tensor, torch.Tensor) or not isinstance(rows, list):
