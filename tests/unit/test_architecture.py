@@ -73,6 +73,10 @@ def test_the_chain_names_no_domain(path):
         ("consilience.domains.eeg.prepare", tuple(name for name in HEAVY if name != "pandas")),
         ("consilience.domains.eeg.simulate", tuple(name for name in HEAVY if name != "pandas")),
         ("consilience.domains.eeg.draw", ("torch", "torch_geometric", "captum", "shap")),
+        ("consilience.domains.variants.prepare", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.domains.variants.simulate", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.domains.variants.measure_bias", tuple(name for name in HEAVY if name != "pandas")),
+        ("consilience.domains.variants.draw", ("torch", "captum", "shap")),
         ("consilience.evaluation", ("torch", "matplotlib", "captum", "shap")),
     ],
 )
