@@ -14,9 +14,9 @@ from consilience.errors import ConsilienceError
 def load_without_code(path: Path, role: str, expected: str, mapped: bool = False) -> Any:
     """Read tensors, numbers, texts and their containers, on the CPU.
 
-    `role` (or nothing) is what messages call the file, `expected` what it should hold. With `mapped`, tensors are read from the file
-    as they are used, where its format allows it: torch wrote others before 1.6. Raises ConsilienceError for a file that is
-    not there, not whole, or holds anything that would run code.
+    `role` (or nothing) is what messages call the file, `expected` what it should hold. With `mapped`, tensors are read
+    from the file as they are used, where its format allows it: torch wrote others before 1.6. Raises ConsilienceError
+    for a file that is not there, not whole, or holds anything that would run code.
     """
     named = f"{role} {path}".strip()
     if not path.is_file():
