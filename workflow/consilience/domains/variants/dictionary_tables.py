@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from consilience.splits import ROLES
+
 DICTIONARY, COMPONENTS = "dictionary", "principal_components"
 QUALITY = ("explained_variance", "normalized_mean_squared_error", "mean_squared_error", "l0", "dead_share")
 KEPT = ("encoder_weight", "encoder_bias", "decoder_weight", "bias", "threshold", "center", "scale")
@@ -20,8 +22,9 @@ def dictionary_table(facts: Mapping[str, Any]) -> pd.DataFrame:
     Columns: encoder, role, atoms, k, and those of `QUALITY`; what an encoder does not have is empty.
     """
     rows = [
-        {"encoder": DICTIONARY, "role": role, "atoms": facts["atoms"], "k": facts["k"]} | _quality(found)
-        for role, found in facts["quality"].items()
+        {"encoder": DICTIONARY, "role": role, "atoms": facts["atoms"], "k": facts["k"]}
+        | _quality(facts["quality"][role])
+        for role in ROLES
     ]
     for name, found in facts["controls"].items():
         atoms = facts["k"] if name == COMPONENTS else facts["atoms"]

@@ -66,7 +66,8 @@ def _dictionary(own: Mapping[str, Any]) -> Iterator[str]:
     for name, found in own["controls"].items():
         explained = percent(found["explained_variance"])
         yield f"beside it, {name.replace('_', ' ')} (k = {own['k']}): {explained} of the variance of test calls"
-    sizes = ", ".join(f"{count:.1f} ({size})" for size, count in own["codes_by_batch_size"].items())
+    by_size = sorted((int(size), count) for size, count in own["codes_by_batch_size"].items())
+    sizes = ", ".join(f"{count:.1f} ({size})" for size, count in by_size)
     yield f"atoms a call by the number of calls that are encoded at once: {sizes}"
     if own["stability"]:
         again = own["stability"]

@@ -14,16 +14,6 @@ FIGURES_OF_VARIANTS = (
 )  # fmt: skip
 
 
-def of_variants(names):
-    """Outputs of the analysis by name, in which {study} is left open."""
-    return {key: f"results/{{study}}/analysis/{file}" for key, file in names.items()}
-
-
-def tables_of_variants(names):
-    """The same, marked for the report."""
-    return {key: told("variants", path, f"{key}_table") for key, path in of_variants(names).items()}
-
-
 for study_name, study in STUDIES.items():
     if study.domain != "variants":
         continue
@@ -42,7 +32,7 @@ for study_name, study in STUDIES.items():
         name:
             f"{study_name}_variants_analysis"
         input:
-            **of_variants(BIAS_OF_VARIANTS),
+            **{name: f"results/{{study}}/analysis/{file}" for name, file in BIAS_OF_VARIANTS.items()},
             raw="results/{study}/dataset.h5",
             dataset=dataset_of,
             encoded="results/{study}/encoded.json",
@@ -54,9 +44,11 @@ for study_name, study in STUDIES.items():
             coefficients="results/{study}/linear/coefficients.tsv",
             truth=["results/{study}/truth.tsv"] if study.simulated else [],
         output:
-            **tables_of_variants({name: f"{name}.tsv" for name in TABLES_OF_VARIANTS}),
-            **tables_of_variants({"raw_recovery": "raw_recovery.tsv"} if study.simulated else {}),
-            **of_variants(FACTS_OF_VARIANTS),
+            **{
+                name: told("variants", f"results/{{study}}/analysis/{name}.tsv", f"{name}_table")
+                for name in (*TABLES_OF_VARIANTS, *["raw_recovery"] * study.simulated)
+            },
+            **{name: f"results/{{study}}/analysis/{file}" for name, file in FACTS_OF_VARIANTS.items()},
         log:
             "logs/{study}/variants_analysis.log",
         benchmark:
@@ -88,13 +80,12 @@ for study_name, study in STUDIES.items():
         name:
             f"{study_name}_variants_figures"
         input:
-            **of_variants(BIAS_OF_VARIANTS),
-            **of_variants({name: f"{name}.tsv" for name in TABLES_OF_VARIANTS}),
+            **{name: f"results/{{study}}/analysis/{file}" for name, file in BIAS_OF_VARIANTS.items()},
+            **{name: f"results/{{study}}/analysis/{name}.tsv" for name in TABLES_OF_VARIANTS},
             dataset=dataset_of,
             split="results/{study}/split.tsv",
             encoded="results/{study}/encoded.json",
             raw_recovery=["results/{study}/analysis/raw_recovery.tsv"] if study.simulated else [],
-            truth=["results/{study}/truth.tsv"] if study.simulated else [],
         output:
             **{name: told("variants", f"results/{{study}}/figures/{name}.png", name) for name in FIGURES_OF_VARIANTS},
             cards=told("variants", "results/{study}/figures/cards.pdf", "cards"),
@@ -127,7 +118,10 @@ rule variants_bias:
         dataset=dataset_of,
         split="results/{study}/split.tsv",
     output:
-        **tables_of_variants(BIAS_OF_VARIANTS),
+        **{
+            name: told("variants", f"results/{{study}}/analysis/{file}", f"{name}_table")
+            for name, file in BIAS_OF_VARIANTS.items()
+        },
         top="results/{study}/analysis/top_biased_features.json",
     log:
         "logs/{study}/variants_bias.log",
