@@ -14,9 +14,10 @@ TRUTH = pd.DataFrame(
         ("consensus ACAC", "TP", -1, 1.0, "linear", "microsatellite"),
         ("consensus CACA", "TP", -1, 1.0, "linear", "microsatellite"),
         ("type INV", "TP", -1, 0.5, "linear", "inversion"),
+        ("log10 size", "TP", 1, 0.8, "linear", "size"),
     ],
     columns=["feature", "target", "sign", "strength", "effect", "signal"],
-)
+).assign(carried_sign=-1)
 
 
 def write(path, codes, carried):
@@ -35,6 +36,8 @@ def write(path, codes, carried):
 def example(tmp_path):
     random = np.random.default_rng(0)
     carried = {"microsatellite": random.random(400) < 0.3, "inversion": random.random(400) < 0.1}
+    # A small call is a false one, so that atoms of small calls point the other way than the size does.
+    carried["size"] = random.random(400) < 0.25
     active = {
         "all of one signal": carried["microsatellite"],
         "part of a signal": carried["inversion"] & (random.random(400) < 0.6),
@@ -44,6 +47,7 @@ def example(tmp_path):
         "too few": np.isin(np.arange(400), np.flatnonzero(carried["inversion"])[: FEWEST - 1]),
         "never": np.zeros(400, bool),
         "absence": ~carried["microsatellite"],
+        "small": carried["size"] & (random.random(400) < 0.9),
     }
     codes = np.stack(list(active.values()), axis=1) * random.uniform(0.1, 3, (400, len(active)))
     with Dataset.open(write(tmp_path / "encoded.h5", codes, carried)) as dataset:
@@ -57,9 +61,10 @@ def test_atoms_that_mostly_mark_a_signal_stand_for_it(example):
         "all of one signal": "microsatellite",
         "part of a signal": "inversion",
         "mostly": "microsatellite",
+        "small": "size",
     }
     assert set(found["sign"]) == {-1}
-    assert found.set_index("signal")["strength"].to_dict() == {"microsatellite": 1.0, "inversion": 0.5}
+    assert found.set_index("signal")["strength"].to_dict() == {"microsatellite": 1.0, "inversion": 0.5, "size": 0.8}
 
 
 def test_the_same_by_a_plain_loop(example):

@@ -349,6 +349,8 @@ def test_planted_kmers_are_more_frequent_in_the_calls_that_carry_them_and_point_
         values = raw[row.feature]
         seen = values.notna()
         assert np.sign(roc_auc_score(table["label"][seen], values[seen]) - 0.5) == row.sign, row.feature
+        carried = table[f"planted_{row.signal}"]
+        assert np.sign(roc_auc_score(table["label"], carried) - 0.5) == row.carried_sign, row.feature
         if row.signal in ("element", "microsatellite"):
             carries = table[f"planted_{row.signal}"] == 1
             assert values[carries].mean() > 1.5 * values[~carries].mean(), row.feature

@@ -17,10 +17,11 @@ FEWEST = 5  # calls
 def planted(truth: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     """Return the truth of an encoded dataset, a row an atom, from that of the features before encoding.
 
-    `truth` names for every feature the `signal` it is part of; /samples tells of every call which signals it carries
-    (`planted_<signal>`). An atom stands for a signal if at least two thirds of the calls it is active in carry it, more
-    than by chance (hypergeometric, q < 0.05 by Benjamini and Hochberg over atoms and signals); for the one of which it
-    holds the largest multiple of the base rate where that holds of several.
+    `truth` names for every feature the `signal` it is part of, and `carried_sign`, what carrying it says of a call;
+    /samples tells of every call which signals it carries (`planted_<signal>`). An atom stands for a signal if at least
+    two thirds of the calls it is active in carry it, more than by chance (hypergeometric, q < 0.05 by Benjamini and
+    Hochberg over atoms and signals); for the one of which it holds the largest multiple of the base rate where that
+    holds of several.
     """
     signals = truth.drop_duplicates("signal").set_index("signal")
     carried = dataset.samples[[PREFIX + name for name in signals.index]].to_numpy(np.float64)
@@ -37,4 +38,5 @@ def planted(truth: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     lift = np.where(fits, share / np.maximum(carried.mean(axis=0), 1e-12), 0)
     chosen = signals.iloc[lift.argmax(axis=1)].reset_index()
     chosen["feature"] = dataset.features["name"].to_numpy()
+    chosen["sign"] = chosen["carried_sign"]
     return chosen[fits.any(axis=1)][["feature", "target", "sign", "strength", "effect", "signal"]]

@@ -34,7 +34,8 @@ def simulate(folder: Path, settings: dict[str, Any], seed: int) -> pd.DataFrame:
 
     `planted.tsv` has a row a call: id, and 1 where the files hold the signal. The truth has a row a raw feature: k-mers
     of the motif and of the microsatellite, `log10 size` (a small call is a false one, so its sign is 1) and `type INV`;
-    strength is the absolute log odds ratio, and at strength 0 no feature has a sign.
+    strength is the absolute log odds ratio, and at strength 0 no feature has a sign. `carried_sign` is that of a call's
+    carrying the `signal`: -1 for size, as a small call is a false one.
     """
     source = settings["source"]
     plan, bases, alleles, comparison = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4))
@@ -60,10 +61,12 @@ def _truth(k: int, strength: float) -> pd.DataFrame:
     }
     rows = []
     for signal, names in features.items():
+        log_odds = strength * SIGNALS[signal].log_odds
+        carried = int(np.sign(log_odds))
         # The size signal is that a call is small.
-        log_odds = strength * SIGNALS[signal].log_odds * (-1 if signal == "size" else 1)
-        own = {"target": CLASSES[1], "sign": int(np.sign(log_odds)), "strength": abs(log_odds), "effect": "linear"}
-        rows += [{"feature": name, **own, "signal": signal} for name in names]
+        sign = -carried if signal == "size" else carried
+        own = {"target": CLASSES[1], "sign": sign, "strength": abs(log_odds), "effect": "linear"}
+        rows += [{"feature": name, **own, "signal": signal, "carried_sign": carried} for name in names]
     return pd.DataFrame(rows)
 
 
