@@ -112,6 +112,7 @@ def volcano(table: pd.DataFrame) -> Figure:
     axes.set_xlim(-symmetric(along), symmetric(along))
     axes.set_ylim(-0.03 * across.max() - 0.05, 1.1 * max(across.max(), 2))
     odds_ticks(axes, "x", "odds ratio of a true call, atom on against off (log scale)")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(f"{MINUS}log10 q (Benjamini–Hochberg)")
     axes.annotate(
         f"q = {FALSE_SHARE}", (1, -np.log10(FALSE_SHARE)), (-2, 2), xycoords=("axes fraction", "data"),
@@ -179,8 +180,8 @@ def bias_support(table: pd.DataFrame) -> Figure:
         f"({(1 - WITHIN) * len(table):.0f} expected)",
         "Gray band: where 95 % of atoms would lie that have nothing to do with the class; the fewer calls have an "
         "atom on, the wider it is. Large ratios at small support are the least certain: lists are ranked by the end "
-        "of the interval that is nearest 1.\nIt looks bad where colored points crowd at the left edge, or where one "
-        "in twenty is outside.",
+        "of the interval that is nearest 1.\nIt looks bad where colored points crowd at the left edge, or where no "
+        "more than one in twenty lie outside.",
     )
     name_strongest(axes, table, along, across)
     return figure

@@ -46,7 +46,7 @@ def activations_panel(axes: Axes, true: np.ndarray, false: np.ndarray) -> None:
                 f"on in no {direction} call", (0.98, 0.6), xycoords="axes fraction", ha="right", fontsize=7, color=GRAY
             )
     axes.set_xlim(0, bins[-1])
-    axes.set_ylim(0, None)
+    axes.set_ylim(0, 1.4 * axes.dataLim.y1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.locator_params(axis="y", nbins=4)
     axes.set_xlabel("activation, training calls that have it on")
@@ -70,7 +70,7 @@ def shares_panel(
     axes.set_yticks(places, list(names))
     axes.set_ylim(max(len(names), 2) - 0.4, -0.6)
     axes.set_xlim(0, 1.75 * max(shares.max(initial=0), background.max(initial=0), 0.01))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if value < 1.01 else "")
     axes.locator_params(axis="x", nbins=4)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("share of calls (tick: of all)")
@@ -95,7 +95,7 @@ def groups_panel(axes: Axes, atom: Mapping[str, object], color: object) -> None:
             (0, place + 0.36), (2, -2), textcoords="offset points", va="top", fontsize=6.5,
             color=BLACK if clear else GRAY,
         )  # fmt: skip
-    axes.set_ylim(len(known) - 0.1, -0.6)
+    axes.set_ylim(len(GROUPS) - 0.1, -0.6)
     if "dataset" not in known:
         axes.annotate("one data set", (0.98, 0.05), xycoords="axes fraction", ha="right", fontsize=7, color=GRAY)
     if "chromosome" not in known:

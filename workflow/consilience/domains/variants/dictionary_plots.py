@@ -112,7 +112,7 @@ def _name_sweep(axes: Axes, sweep: pd.DataFrame) -> None:
 
 
 def _codes(axes: Axes, facts: Mapping[str, Any]) -> None:
-    counts = facts["codes_by_batch_size"]
+    counts = dict(sorted(facts["codes_by_batch_size"].items(), key=lambda item: int(item[0])))
     axes.plot(range(len(counts)), list(counts.values()), "o-", color=GREEN, markersize=5, zorder=3)
     axes.axhline(facts["k"], color=GRAY, linewidth=0.9, linestyle="--", zorder=1)
     most = max(*counts.values(), facts["k"])
@@ -148,7 +148,7 @@ def _stability(axes: Axes, atoms: pd.DataFrame, facts: Mapping[str, Any]) -> Non
     )
     axes.set_xlim(bins[0], 1)
     axes.set_ylim(0, 1.35 * counts.max())
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(integer=True, nbins=6)
     axes.set_xlabel("cosine with the partner from another start")
     axes.set_ylabel("atoms with support")
     axes.grid(axis="y")
@@ -160,7 +160,8 @@ def _message(quality: pd.DataFrame, facts: Mapping[str, Any]) -> str:
     if not np.isfinite([own, other]).all():
         return "What the dictionary is worth"
     k, others = facts["k"], plural(facts["k"], "component")
-    return f"{plural(k, 'code')} a call {'explains' if k == 1 else 'explain'} {percent(own)}; {others} {percent(other)}"
+    verb = "explains" if k == 1 else "explain"
+    return f"{plural(k, 'code')} {verb} {percent(own)} of the variance; {others} {percent(other)}"
 
 
 def _caption(facts: Mapping[str, Any], sweep: pd.DataFrame) -> str:

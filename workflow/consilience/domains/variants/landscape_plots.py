@@ -17,6 +17,7 @@ from consilience.domains.variants.marks import (
     doublings,
     empty_figure,
     handle,
+    key_panel,
     odds_ticks,
     plural,
     say,
@@ -60,9 +61,7 @@ def bias_landscape(table: pd.DataFrame, landscape: pd.DataFrame) -> Figure:
     for place, (name, rows) in enumerate(lists.items()):
         forest(figure.add_subplot(grid[2, place]), rows, name, lines, reach)
     found = [handle(name, BLACK, mark, full) for name, (_, mark, full, _) in ESTIMATES.items()]
-    keys = figure.add_subplot(grid[1, :])
-    keys.set_axis_off()
-    keys.legend(handles=found, loc="center left", ncols=3, columnspacing=1.6, handletextpad=0.3, borderpad=0)
+    key_panel(figure.add_subplot(grid[1, :]), found)
     missed = int(landscape.loc[landscape["set"] == "not_tested", "atoms"].sum())
     untested = f"Not tested, for too little support: {plural(missed, 'further atom')}. " if missed else ""
     entitle(
@@ -91,7 +90,7 @@ def _histogram(axes: Axes, table: pd.DataFrame) -> None:
     axes.axvline(0, color=BLACK, linewidth=0.8)
     axes.set_xlim(-reach - 0.1, reach + 0.1)
     odds_ticks(axes, "x", "odds ratio (log scale)")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(integer=True, nbins=6)
     axes.set_ylabel("atoms")
     axes.grid(axis="y")
     axes.set_title("Odds ratios of all atoms")

@@ -145,6 +145,14 @@ def key_row(axes: Axes, handles: Sequence[Line2D], columns: int | None = None) -
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns or len(handles), **settings)
 
 
+def key_panel(axes: Axes, handles: Sequence[Line2D]) -> None:
+    """Give axes over to keys in one line."""
+    axes.set(xticks=[], yticks=[])
+    axes.set_axis_off()
+    settings = {"columnspacing": 1.4, "handletextpad": 0.3, "borderpad": 0}
+    axes.legend(handles=handles, loc="center left", ncols=len(handles), **settings)
+
+
 def label_points(
     axes: Axes, places: np.ndarray, texts: Sequence[str], others: np.ndarray | None = None, size: float = 6.5
 ) -> list[Annotation]:

@@ -187,7 +187,7 @@ def _message(clear: pd.DataFrame, atoms: pd.DataFrame) -> str:
         return f"None of the {plural(len(atoms), 'strongest atom')} is on with another more often than by chance"
     opposed = int(_opposed(clear, atoms["direction"]).sum())
     told = f"{plural(len(clear), 'pair')} of atoms {'is' if len(clear) == 1 else 'are'} on together"
-    return f"{told}; {opposed} of both directions"
+    return f"{told}; {opposed or 'none'} {'is' if opposed == 1 else 'are'} of both directions"
 
 
 def _caption(count: int, clear: pd.DataFrame, drawn: pd.DataFrame) -> str:

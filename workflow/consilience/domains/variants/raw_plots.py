@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from consilience.domains.variants.marks import COLORS, empty_figure, handle, percent, say
+from consilience.domains.variants.marks import COLORS, empty_figure, handle, key_panel, percent, say
 from consilience.figures.lists import BAR
 from consilience.figures.style import BLACK, GRAY, entitle, lighten, new_figure, shorten, styled
 
@@ -53,10 +53,9 @@ def _planted(rows: pd.DataFrame) -> pd.Series:
 
 
 def _keys(axes: Axes, marks: dict[str, str], planted: bool) -> None:
-    axes.set_axis_off()
     found = [handle(name, BLACK if name != LINEAR else GRAY, mark, name != LINEAR) for name, mark in marks.items()]
     found += [handle("✓ planted", BLACK, "")] if planted else []
-    axes.legend(handles=found, loc="center left", ncols=len(found), columnspacing=1.3, handletextpad=0.1, borderpad=0)
+    key_panel(axes, found)
 
 
 def _bars(
@@ -121,7 +120,7 @@ def _message(mean: pd.DataFrame, recovery: pd.DataFrame | None) -> str:
     if row.empty or not np.isfinite(row["average_precision"].iloc[0]):
         return f"Pushed on to raw features, most attribution has {first}"
     found, chance = row["average_precision"].iloc[0], row["chance"].iloc[0]
-    return f"Attributions of raw features find what was planted: average precision {found:.2f} (chance: {chance:.2f})"
+    return f"How raw attributions find what was planted: average precision {found:.2f} (chance: {chance:.2f})"
 
 
 def _caption(recovery: pd.DataFrame | None) -> str:

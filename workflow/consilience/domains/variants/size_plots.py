@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from consilience.domains.variants.calls import SIZE_BINS
 from consilience.domains.variants.card_panels import size_name
-from consilience.domains.variants.marks import LEANS, atom_name, color_of, empty_figure, handle, plural
+from consilience.domains.variants.marks import LEANS, atom_name, color_of, empty_figure, handle, key_panel, plural
 from consilience.figures.style import BLACK, GRAY, entitle, lighten, new_figure, styled
 
 FEWEST = 5  # calls of a bin with the atom on, for the title to count it
@@ -40,14 +40,12 @@ def size_profile_panels(profiles: pd.DataFrame, table: pd.DataFrame) -> Figure:
                 axes.set_xlabel("size, base pairs")
             else:
                 axes.set_xticklabels([])
-    keys = figure.add_subplot(grid[0, :])
-    keys.set_axis_off()
     found = [
         handle("share with the atom on", lighten(BLACK, 0.35), "s"),
         handle("true calls among these", BLACK, "o"),
         handle("true calls among all", GRAY, "_", markeredgewidth=1.6, markersize=8),
     ]
-    keys.legend(handles=found, loc="center left", ncols=3, columnspacing=1.2, handletextpad=0.2, borderpad=0)
+    key_panel(figure.add_subplot(grid[0, :]), found)
     entitle(
         figure,
         _message(profiles, directions) or title,
