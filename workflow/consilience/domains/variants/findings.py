@@ -69,7 +69,7 @@ def _bias(table: pd.DataFrame, alive: int) -> dict[str, Any]:
     significant = table[table["significant"].astype(bool)]
     within = significant[significant["cmh_q"] < FALSE_SHARE]
     # Of atoms that strata leave: those that go the other way within them.
-    turned = np.sign(np.log(within["cmh_odds"])) * np.sign(np.log(within["odds"])) < 0
+    turned = (within["cmh_odds"] > 1) != (within["odds"] > 1)
     confirmed = significant["confirmed"].astype(bool)
     return {
         "alive": alive,
