@@ -9,11 +9,13 @@ import torch
 
 from consilience.dataset import Dataset
 from consilience.domains.variants.dictionaries import Candidate, best, controls, fitted, matched, sizes
+from consilience.domains.variants.dictionary_tables import dictionary_facts, dictionary_tensors
 from consilience.domains.variants.encode import encode
 from consilience.domains.variants.imported import import_dictionary, negative_share, weights_file
 from consilience.errors import ConsilienceError
+from consilience.files import write_tensors
 from consilience.sparse_autoencoder import SparseAutoencoder
-from tests.unit.variants_dictionary_examples import DICTIONARY, embeddings, roles, settings, write
+from tests.unit.variants_dictionary_examples import DICTIONARY, branches, embeddings, roles, settings, write
 
 
 def candidate(atoms, k, explained, l0=None, dead=0.0):
@@ -144,11 +146,61 @@ def test_the_folder_of_the_best_model_is_followed(tmp_path):
     best_file.write_text(json.dumps({"best_dir": "16to12_k3"}))
     assert weights_file(best_file) == path
     best_file.write_text(json.dumps({"best_dir": "elsewhere"}))
-    with pytest.raises(ConsilienceError, match=r"BEST_MODEL\.json: best_dir is 'elsewhere'; no sae\.pt in"):
+    with pytest.raises(
+        ConsilienceError, match=r"BEST_MODEL\.json: best_dir is 'elsewhere'; no dictionary\.safetensors or sae\.pt in"
+    ):
         weights_file(best_file)
     best_file.write_text(json.dumps({"folder": "16to12_k3"}))
     with pytest.raises(ConsilienceError, match=r"BEST_MODEL\.json: no text under best_dir"):
         weights_file(best_file)
+
+
+def exported(folder, encoded, dataset):
+    """The dictionary of an encoded dataset as the analysis writes it."""
+    with Dataset.open(encoded) as codes, Dataset.open(dataset) as raw:
+        tensors = dictionary_tensors(codes.representation)
+        facts = {"dictionary": "mine", "k": 3, "activation": "batch_top_k"}
+        write_tensors(folder / "dictionary.safetensors", tensors, dictionary_facts(facts, raw.features["name"]))
+    return folder / "dictionary.safetensors"
+
+
+def test_a_dictionary_of_another_study_encodes_other_calls_as_it_did_its_own(tmp_path):
+    first, other = branches(seed=0), branches(seed=1, calls=60)
+    joined = {
+        name: (np.concatenate([values, other[name][0]]), np.concatenate([mask, other[name][1]]))
+        for name, (values, mask) in first.items()
+    }
+    both, new = write(tmp_path / "both.h5", joined), write(tmp_path / "new.h5", other)
+    # The later calls are of no role, so that the dictionary is fitted without them.
+    split = roles(220)
+    split.loc[160:, "role"] = "excluded"
+    with Dataset.open(both) as dataset:
+        encode(dataset, split, settings(), tmp_path / "both_encoded.h5", 0, "cpu")
+    path = exported(tmp_path, tmp_path / "both_encoded.h5", both)
+    with Dataset.open(new) as dataset:
+        facts = encode(dataset, roles(60), settings(checkpoint=str(path)), tmp_path / "new_encoded.h5", 5, "cpu")
+    with Dataset.open(tmp_path / "both_encoded.h5") as whole, Dataset.open(tmp_path / "new_encoded.h5") as part:
+        names = list(part.features["name"])
+        codes = whole.inputs("codes")[160:][:, [list(whole.features["name"]).index(name) for name in names]]
+        assert np.allclose(part.inputs("codes"), codes, atol=1e-5)
+    assert (facts["imported"], facts["activation"]) == (True, "batch_top_k")
+    assert "negative_share" not in facts
+
+
+def test_a_dictionary_of_other_features_is_refused(tmp_path):
+    data = write(tmp_path / "dataset.h5", branches())
+    with Dataset.open(data) as dataset:
+        encode(dataset, roles(160), settings(epochs=1), tmp_path / "encoded.h5", 0, "cpu")
+    path = exported(tmp_path, tmp_path / "encoded.h5", data)
+    other = write(tmp_path / "other.h5", {"attributes": branches()["attributes"]})
+    message = (
+        r"dictionary\.safetensors: of other features .*: number 5 \(from 0\) is 'consensus 0', here 'nothing'; take"
+    )
+    with Dataset.open(other) as dataset, pytest.raises(ConsilienceError, match=message):
+        encode(dataset, roles(160), settings(checkpoint=str(path)), tmp_path / "no.h5", 0, "cpu")
+    write_tensors(path, {"weights": np.zeros(2)}, {"features": []})
+    with Dataset.open(data) as dataset, pytest.raises(ConsilienceError, match="not one of this workflow"):
+        encode(dataset, roles(160), settings(checkpoint=str(path)), tmp_path / "no.h5", 0, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,8 @@ def test_an_imported_dictionary_is_a_sweep_of_one():
 
 
 def test_the_tensors_are_those_of_the_dictionary_alone():
-    names = ("encoder_weight", "encoder_bias", "decoder_weight", "bias", "threshold", "center", "scale")
-    kept = {name: np.full(2, place) for place, name in enumerate((*names, "map", "raw_center", "alive"))}
+    names = ("encoder_weight", "bias", "threshold", "center", "scale", "map", "raw_center")
+    kept = {name: np.full(2, place) for place, name in enumerate((*names, "alive", "stability"))}
     found = dictionary_tensors(kept)
     assert set(found) == set(names) and all((found[name] == kept[name]).all() for name in names)
 

@@ -23,7 +23,7 @@ from consilience.targets import MODEL_FILES, targets_of
 from consilience.training.ensemble import Ensemble
 
 pytestmark = pytest.mark.workflow
-NAMES = ("toy", "toy_two_classes", "expression_tiny", "fashion_tiny", "mirna_tiny", "eeg_tiny")
+NAMES = ("toy", "toy_two_classes", "expression_tiny", "fashion_tiny", "mirna_tiny", "eeg_tiny", "variants_tiny")
 DRIVER_COLUMNS = [
     "feature", "target", "rank", "direction", "average_attribution", "total_positive", "total_negative",
     "total_models", "stability_score", "directional_confidence", "confidence_score", "sign_probability",
@@ -38,6 +38,7 @@ OWN_FILES = {
     "toy": r"/variable\.csv$|/variable\.txt$|/variance\.tsv$",
     "fashion": r"/analysis/|/figures/(class_maps|class_overlays|atoms|sheets|dictionary|ablation|methods_agreement|driver_maps)",
     "mirna": r"/analysis/|/figures/(pairs/|positions|interactions|methods_agreement|clusters|outcomes|kmer_maps|average_|sheets|mirna_conv1|site_conv1)",
+    "variants": r"/analysis/|/figures/(bias_|volcano|confirmation|size_profiles|type_specialization|coactivation|dictionary|raw_attributions|cards)",
     "eeg": r"/analysis/|/figures/(topographies|time_courses|attention|heads|modalities|edges|calibration|outcomes)",
 }
 
@@ -268,7 +269,8 @@ def test_a_slice_s_own_method_and_a_named_reference_have_files(finished):
 def test_what_is_deleted_is_made_again(copied):
     for file in ("toy/top_matrix.csv", "toy_two_classes/variance.tsv", "expression_tiny/audit.tsv",
                  "fashion_tiny/figures/sheets_k4.pdf", "mirna_tiny/analysis/enrichment.tsv",
-                 "eeg_tiny/analysis/modalities.tsv"):  # fmt: skip
+                 "eeg_tiny/analysis/modalities.tsv", "variants_tiny/analysis/chi2.csv",
+                 "variants_tiny/figures/cards.pdf"):  # fmt: skip
         (copied / "results" / file).unlink()
     found = jobs(snakemake(copied, "--dry-run", check=True).stdout)
     assert {
@@ -278,6 +280,8 @@ def test_what_is_deleted_is_made_again(copied):
         "fashion_tiny_fashion_figures",
         "mirna_tiny_mirna_analysis",
         "eeg_tiny_eeg_analysis",
+        "variants_bias",
+        "variants_tiny_variants_figures",
     } <= set(found)
 
 

@@ -14,6 +14,7 @@ from consilience.domains.variants.coactivation import coactivation
 from consilience.domains.variants.codes import code_features, sparse_codes
 from consilience.domains.variants.dictionary_tables import (
     best_model,
+    dictionary_facts,
     dictionary_table,
     dictionary_tensors,
     sweep_table,
@@ -92,6 +93,8 @@ if "snakemake" in globals():
         bias = read_table(given.bias, ("atom", "feature", "near_end"))
         losses = {model: best_loss(path) for model, path in zip(params.voters, given.histories, strict=True)}
         networks = {model: read_json(path) for model, path in zip(params.models, given.metrics, strict=True)}
+        with Dataset.open(given.raw) as raw:
+            names = list(raw.features["name"])
         with Dataset.open(given.dataset) as dataset:
             check_split(dataset, split)
             tables = tables_of_atoms(dataset, split, bias, params.analysis)
@@ -113,5 +116,5 @@ if "snakemake" in globals():
         lines = note_lines(found)
         write_text(output.notes, "".join(f"{line}\n" for line in lines))
         write_json(output.best, best_model(encoded))
-        write_tensors(output.tensors, dictionary_tensors(tensors), {"dictionary": encoded["dictionary"]})
+        write_tensors(output.tensors, dictionary_tensors(tensors), dictionary_facts(encoded, names))
         log.info("%s", lines[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from consilience.splits import ROLES
 
 DICTIONARY, COMPONENTS = "dictionary", "principal_components"
 QUALITY = ("explained_variance", "normalized_mean_squared_error", "mean_squared_error", "l0", "dead_share")
-KEPT = ("encoder_weight", "encoder_bias", "decoder_weight", "bias", "threshold", "center", "scale")
+NOT_THE_DICTIONARY = ("alive", "stability")  # in what an encoded dataset keeps
 FOLDER = "dictionary"  # beside BEST_MODEL.json
 
 
@@ -60,9 +60,15 @@ def best_model(facts: Mapping[str, Any]) -> dict[str, Any]:
 def dictionary_tensors(representation: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what dictionary.safetensors holds: codes are z = W (x - bias) + c above the threshold.
 
-    x is (embedding - center) / scale; `decoder_weight` (inputs, atoms) has an atom a column.
+    x is (map r - center) / scale, without `map` where there is none, and r (raw - raw_center) / raw_scale, 0 where
+    absent; `decoder_weight` (inputs, atoms) has an atom a column.
     """
-    return {name: representation[name] for name in KEPT}
+    return {name: values for name, values in representation.items() if name not in NOT_THE_DICTIONARY}
+
+
+def dictionary_facts(facts: Mapping[str, Any], features: Sequence[str]) -> dict[str, Any]:
+    """Return what dictionary.safetensors says of itself, so that another study can encode with it."""
+    return {name: facts[name] for name in ("dictionary", "k", "activation")} | {"features": list(features)}
 
 
 def _quality(found: Mapping[str, Any]) -> dict[str, Any]:

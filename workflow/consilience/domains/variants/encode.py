@@ -31,7 +31,7 @@ from consilience.domains.variants.dictionaries import (
     matched,
     sizes,
 )
-from consilience.domains.variants.imported import import_dictionary, negative_share
+from consilience.domains.variants.imported import import_dictionary, import_own, negative_share, weights_file
 from consilience.domains.variants.projection import Projection, fit_projection
 from consilience.errors import ConsilienceError
 from consilience.sparse_autoencoder import SparseAutoencoder, quality
@@ -67,9 +67,10 @@ def encode(
     projection = fit_projection(dataset, rows["train"], settings["dimension"], seed)
     held = {role: _sampled(rows[role], own["maximum_samples"], seed, role) for role in ROLES}
     if own.get("checkpoint"):
-        chosen = _imported(projection, Path(own["checkpoint"]), place)
+        chosen = _imported(projection, weights_file(Path(own["checkpoint"])), dataset.features["name"], place)
         inputs = _inputs(dataset, chosen.projection, held, place)
-        chosen.facts["negative_share"] = negative_share(chosen.module, inputs["test"])
+        if chosen.module.activation == "top_k":
+            chosen.facts["negative_share"] = negative_share(chosen.module, inputs["test"])
     else:
         inputs = _inputs(dataset, projection, held, place)
         chosen = _fitted(inputs, projection, own, seed)
@@ -106,21 +107,28 @@ def _inputs(
     }
 
 
-def _imported(projection: Projection, path: Path, device: torch.device) -> _Chosen:
-    width = len(projection.center)
-    found = import_dictionary(path, width)
+def _imported(projection: Projection, path: Path, features: Sequence[str], device: torch.device) -> _Chosen:
+    if path.suffix == ".safetensors":
+        module, projection = import_own(path, projection.scalings, features)
+    else:
+        module, projection = _imported_earlier(path, projection)
+    module = module.to(device).eval()
+    facts = {
+        "dictionary": path.name, "imported": True, "inputs": len(projection.center),
+        "atoms": module.decoder.in_features, "k": module.k, "activation": module.activation,
+    }  # fmt: skip
+    return _Chosen(module, projection, facts, None)
+
+
+def _imported_earlier(path: Path, projection: Projection) -> tuple[SparseAutoencoder, Projection]:
+    found = import_dictionary(path, len(projection.center))
     # The dictionary's own mean and deviation are of embeddings as they are, where those were made elsewhere.
     if projection.map is None:
         (scaling,) = projection.scalings.values()
         center, scale = (found.center - scaling.center) / scaling.scale, found.scale / scaling.scale
     else:
         center, scale = found.center, found.scale
-    module = found.module.to(device).eval()
-    facts = {
-        "dictionary": path.name, "imported": True, "inputs": width, "atoms": module.decoder.in_features, "k": module.k,
-        "activation": module.activation,
-    }  # fmt: skip
-    return _Chosen(module, replace(projection, center=center, scale=scale), facts, None)
+    return found.module, replace(projection, center=center, scale=scale)
 
 
 def _fitted(inputs: Mapping[str, Tensor], projection: Projection, settings: Mapping[str, Any], seed: int) -> _Chosen:

@@ -1,26 +1,31 @@
-"""An existing dictionary, in the earlier system's format: sae.pt, or the BEST_MODEL.json that names its folder.
+"""An existing dictionary, of this workflow or of the earlier system; or the BEST_MODEL.json that names its folder.
 
-sae.pt holds `config` (input_dim, feature_dim, k, the mean as μ or mu, the standard deviation as σ or std) and
-`model_state_dict` (encoder.weight, encoder.bias, decoder.weight). Its inputs are (x - μ) / (σ + 1e-6), its codes the k
-largest pre-activations; those that are negative, which the earlier system kept, are 0 here, and are counted.
+dictionary.safetensors of another study encodes calls as that study did: features, embedding and dictionary are its own.
+
+The earlier system's sae.pt holds `config` (input_dim, feature_dim, k, the mean as μ or mu, the standard deviation as σ
+or std) and `model_state_dict` (encoder.weight, encoder.bias, decoder.weight). Its inputs are (x - μ) / (σ + 1e-6), its
+codes the k largest pre-activations; negative ones, which the earlier system kept, are 0 here, and are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from consilience.domains.variants.projection import Projection
 from consilience.errors import ConsilienceError, nearest
-from consilience.files import read_json
+from consilience.files import read_json, read_tensors
+from consilience.scaling import Scaling
 from consilience.sparse_autoencoder import SparseAutoencoder
 from consilience.torch_files import load_without_code
 
-BEST = "BEST_MODEL.json"
+BEST, FILES = "BEST_MODEL.json", ("dictionary.safetensors", "sae.pt")
 ADDED = 1e-6  # to the standard deviation, as the earlier system did
 NUMBERS = ("input_dim", "feature_dim", "k")
 MEAN, DEVIATION = ("μ", "mu"), ("σ", "std")
@@ -36,26 +41,58 @@ class Imported:
 
 
 def weights_file(path: Path) -> Path:
-    """Return the sae.pt that a path names: itself, or that of the folder in BEST_MODEL.json."""
+    """Return the file of weights that a path names: itself, or that in the folder of BEST_MODEL.json."""
     if path.name != BEST:
         return path
     content = read_json(path)
     folder = content.get("best_dir")
     if not isinstance(folder, str):
-        raise ConsilienceError(f"dictionary {path}: no text under best_dir; expected the folder that holds sae.pt")
+        raise ConsilienceError(f"dictionary {path}: no text under best_dir; expected the folder of the weights")
     # Relative to the file, or to the folder beside which the earlier system was started.
     for base in (path.parent, Path()):
-        if (base / folder / "sae.pt").is_file():
-            return base / folder / "sae.pt"
-    raise ConsilienceError(f"dictionary {path}: best_dir is {folder!r}; no sae.pt in {path.parent / folder}")
+        for name in FILES:
+            if (base / folder / name).is_file():
+                return base / folder / name
+    raise ConsilienceError(
+        f"dictionary {path}: best_dir is {folder!r}; no {' or '.join(FILES)} in {path.parent / folder}"
+    )
+
+
+def import_own(
+    path: Path, scalings: Mapping[str, Scaling], features: Sequence[str]
+) -> tuple[SparseAutoencoder, Projection]:
+    """Read dictionary.safetensors of another study, for a dataset of these features, scaled by branch.
+
+    Raises ConsilienceError, naming the file, for another one, and for a dictionary of other features.
+    """
+    arrays, facts = read_tensors(path)
+    if not {"k", "activation", "features"} <= facts.keys() or "encoder_weight" not in arrays:
+        raise ConsilienceError(f"dictionary {path}: not one of this workflow (analysis/dictionary/{FILES[0]})")
+    theirs = facts["features"]
+    if theirs != list(features):
+        pairs = zip_longest(theirs, features, fillvalue="nothing")
+        place, (one, other) = next((place, pair) for place, pair in enumerate(pairs) if len(set(pair)) > 1)
+        raise ConsilienceError(
+            f"dictionary {path}: of other features than these calls have: number {place} (from 0) is {one!r}, here "
+            f"{other!r}; take the k, attributes and reference of the study that fitted it"
+        )
+    atoms, inputs = arrays["encoder_weight"].shape
+    module = SparseAutoencoder(inputs, atoms, facts["k"], facts["activation"])
+    state = {name: torch.from_numpy(arrays[name.replace(".", "_")]) for name in module.state_dict()}
+    module.load_state_dict(state)
+    edges = np.cumsum([one.center.size for one in scalings.values()])[:-1]
+    centers, scales = (np.split(arrays[name], edges) for name in ("raw_center", "raw_scale"))
+    theirs = {
+        name: Scaling(center, scale, scale) for name, center, scale in zip(scalings, centers, scales, strict=True)
+    }
+    return module, Projection(theirs, arrays.get("map"), arrays["center"], arrays["scale"])
 
 
 def import_dictionary(path: Path, width: int) -> Imported:
-    """Read a dictionary for inputs of `width` numbers, strictly.
+    """Read sae.pt, a dictionary for inputs of `width` numbers, strictly.
 
     Raises ConsilienceError, naming file and key, for what is missing, unexpected, of another shape or not finite.
     """
-    path = weights_file(Path(path))
     content = load_without_code(path, "dictionary", "config and model_state_dict")
     parts = [content.get(name) if isinstance(content, Mapping) else None for name in ("config", "model_state_dict")]
     for name, part in zip(("config", "model_state_dict"), parts, strict=True):
