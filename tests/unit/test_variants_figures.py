@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import same_color, to_rgba
 from scipy.stats import norm
 
@@ -41,7 +42,7 @@ def points_of(axes: Axes):
     """Every drawn point: x, y, its edge or face color, and whether it is full."""
     found = []
     for cloud in axes.collections:
-        if cloud.get_offsets().size and len(cloud.get_sizes()):
+        if isinstance(cloud, PathCollection) and cloud.get_offsets().size:
             face = cloud.get_facecolor()[0]
             full = not same_color(face[:3], "white")
             edge = cloud.get_edgecolor()[0] if len(cloud.get_edgecolor()) else face
@@ -130,6 +131,17 @@ def test_titles_count_what_the_table_holds(tables):
     caption = confirmed.get_supxlabel().replace("\n", " ")
     assert f"{same} of {len(rows)} have the same direction" in caption
     assert f"atoms: {rank:.2f}." in caption
+
+
+def test_confirmation_has_the_intervals_of_what_was_asked(tables):
+    table = tables["bias"]
+    (axes,) = confirmation(table).axes
+    (lines,) = [own for own in axes.collections if isinstance(own, LineCollection)]
+    rows, (low, high) = table[table["significant"]], axes.get_ylim()
+    wanted = np.clip(np.log2(rows[["test_low", "test_high"]]), low, high)
+    ends = np.array(lines.get_segments())
+    np.testing.assert_allclose(ends[:, :, 1], wanted)
+    np.testing.assert_allclose(ends[:, 0, 0], np.log2(rows["odds"]))
 
 
 def test_the_band_of_chance_holds_unbiased_atoms():

@@ -299,6 +299,8 @@ def test_what_is_not_known_is_said(cards):
     rendered(figure)
     texts = everything(figure)
     assert figure.get_suptitle().endswith("no bias that is certain")
+    weak = Card(card.bias | {"significant": False}, card.atom, examples, card.types, card.true, card.false)
+    assert page(weak).get_suptitle().endswith("but is not significant")
     for wanted in (
         "undefined",
         "not tested",

@@ -34,12 +34,14 @@ NORMAL = 1.96  # standard deviations that hold as many of a normal variable
 QUIET = "#BDBDBD"  # atoms without evidence
 CHANCE = "#EDEDED"
 NONE_TESTED = "No atom is on in enough training calls to be tested."
-SIZES = (12, 130)  # areas of points, in square points
+SIZES = (12, 130)  # areas of points, in square points, of FEW atoms
+FEW = 200
 
 
 def sizes_of(support: pd.Series) -> np.ndarray:
-    """Return the areas of points: in proportion to the calls that an atom is on in, the largest alike everywhere."""
-    return SIZES[0] + (SIZES[1] - SIZES[0]) * support.to_numpy(float) / max(1, support.max())
+    """Return the areas of points: they rise with the calls that an atom is on in, and fall where atoms are many."""
+    share = support.to_numpy(float) / max(1, support.max())
+    return (SIZES[0] + (SIZES[1] - SIZES[0]) * share) * np.sqrt(min(1, FEW / max(1, len(support))))
 
 
 def scatter_atoms(axes: Axes, table: pd.DataFrame, along: np.ndarray, across: np.ndarray, filled: pd.Series) -> None:
@@ -74,7 +76,7 @@ def keys(axes: Axes, table: pd.DataFrame, columns: int = 4) -> None:
         for name in DIRECTIONS
         if (shown["direction"] == name).any()
     ]
-    if len(shown):
+    if not shown["confirmed"].all():
         found.append(handle("not confirmed on test calls", BLACK, filled=False))
     if (~table["significant"]).any():
         found.append(handle("not significant", QUIET))
@@ -122,9 +124,10 @@ def volcano(table: pd.DataFrame) -> Figure:
     entitle(
         figure,
         counted(table),
-        "A point is an atom, by the calls of the training role; its area is how many have it on. Numbers name the "
-        "strongest atoms. Right: on more often in true calls, left: in false ones. Full: the test role confirms "
-        "it.\nIt looks bad where all points lie below the dashed line, or where most of the colored ones are empty.",
+        "A point is an atom, by the calls of the training role; the larger, the more of them have it on. Numbers "
+        "name the strongest atoms. Right: on more often in true calls, left: in false ones. Full: the test role "
+        "confirms it.\nIt looks bad where all points lie below the dashed line, or where most of the colored ones "
+        "are empty.",
     )
     name_strongest(axes, table, along, across)
     return figure
@@ -200,10 +203,10 @@ def confirmation(table: pd.DataFrame) -> Figure:
     axes.plot([-reach, reach], [-reach, reach], color=GRAY, linewidth=0.8, linestyle="--", zorder=1)
     for place in (axes.axhline, axes.axvline):
         place(0, color=GRAY, linewidth=0.7, zorder=1)
-    for row, x in zip(table.itertuples(), along, strict=True):
-        if row.significant:
-            ends = np.clip(doublings([row.test_low, row.test_high]), -reach, reach)
-            axes.plot([x, x], ends, color=lighten(COLORS.get(row.direction, GRAY)), linewidth=0.9, zorder=2)
+    shown = table[table["significant"]]
+    low, high = (np.clip(doublings(shown[name]), -reach, reach) for name in ("test_low", "test_high"))
+    colors = [lighten(COLORS.get(name, GRAY)) for name in shown["direction"]]
+    axes.vlines(along[table["significant"].to_numpy(bool)], low, high, colors=colors, linewidth=0.9, zorder=2)
     scatter_atoms(axes, table, along, across, table["confirmed"])
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", anchor="W")
     odds_ticks(axes, "x", "odds ratio, training role (log scale)")

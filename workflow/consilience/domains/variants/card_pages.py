@@ -116,8 +116,8 @@ def _title(card: Card) -> str:
     name = atom_name(row["atom"]).capitalize()
     if row["near_end"] == 0:
         return f"{name}: no bias that is certain"
-    confirmed = "confirmed" if row["confirmed"] else "not confirmed"
-    return f"{name} {LEANS[str(row['direction'])]}, {confirmed} on test calls"
+    evidence = "confirmed on test calls" if row["confirmed"] else "not confirmed on test calls"
+    return f"{name} {LEANS[str(row['direction'])]}, {evidence if row['significant'] else 'but is not significant'}"
 
 
 def _odds(axes: Axes, card: Card) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from consilience.domains.variants.marks import COLORS, FALSE_SHARE, OF_CALLS, percent, probability, ratio, say
 from consilience.figures.style import BLACK, GRAY, lighten, shorten
@@ -69,9 +70,10 @@ def shares_panel(
         )  # fmt: skip
     axes.set_yticks(places, list(names))
     axes.set_ylim(max(len(names), 2) - 0.4, -0.6)
-    axes.set_xlim(0, 1.75 * max(shares.max(initial=0), background.max(initial=0), 0.01))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if value < 1.01 else "")
-    axes.locator_params(axis="x", nbins=4)
+    reach = 1.75 * max(shares.max(initial=0), background.max(initial=0), 0.01)
+    axes.set_xlim(0, reach)
+    axes.set_xticks([tick for tick in MaxNLocator(4).tick_values(0, reach) if tick <= min(reach, 1)])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("share of calls (tick: of all)")
 

@@ -124,6 +124,7 @@ def _codes(axes: Axes, facts: Mapping[str, Any]) -> None:
     axes.set_xlim(-0.4, len(counts) - 0.6)
     axes.set_ylim(0, 1.25 * most)
     axes.set_xlabel("calls encoded at a time")
+    axes.locator_params(axis="y", nbins=5)
     axes.set_ylabel("codes a call that are not 0")
     axes.grid(axis="y")
     axes.set_title("Codes a call, test")

@@ -67,12 +67,21 @@ def bias_landscape(table: pd.DataFrame, landscape: pd.DataFrame) -> Figure:
     entitle(
         figure,
         counted(table),
-        f"{untested}Significant: q < {FALSE_SHARE} over all tested atoms. Below, the strongest first, ranked by the "
-        "end of the interval that is nearest 1, with 95 % intervals; an arrow: the interval goes on. Diamonds "
-        "compare calls of one type, size bin and data set with each other alone.\nIt looks bad where diamonds stand "
-        "on 1 while points do not: then an atom knows no more than the type or the size of a call.",
+        f"{_support(landscape)}{untested}Significant: q < {FALSE_SHARE} over all tested atoms. Below, the strongest "
+        "first, ranked by the end of the interval that is nearest 1, with 95 % intervals; an arrow: the interval "
+        "goes on. Diamonds compare calls of one type, size bin and data set with each other alone.\nIt looks bad "
+        "where diamonds stand on 1 while points do not: then an atom knows no more than the type or the size of a "
+        "call.",
     )
     return figure
+
+
+def _support(landscape: pd.DataFrame) -> str:
+    """Say how many calls the tested atoms are on in."""
+    row = landscape.set_index("set").loc["tested"]
+    names = ("support_median", "support_minimum", "support_maximum")
+    median, low, high = (f"{row[name]:,.0f}" for name in names)
+    return f"Tested atoms are on in {low} to {high} training calls, median {median}. "
 
 
 def _histogram(axes: Axes, table: pd.DataFrame) -> None:

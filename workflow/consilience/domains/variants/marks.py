@@ -23,6 +23,7 @@ LEANS = {"positive": "leans to true calls", "negative": "leans to false calls", 
 FALSE_SHARE = 0.05  # q below is significant, as in the tables
 WIDEST = 2.0**10  # odds ratios beyond are drawn at the edge
 TINY = 1e-300  # a p of 0 is drawn as this
+POINT = 4  # dots around the middle of a point that no name may touch
 HALO = [withStroke(linewidth=1.6, foreground="white")]
 # Where a label may stand, in points right of and above its point, with its alignment; the first that is free.
 _NEAR = ((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom"), (0, -6, "center", "top"))
@@ -92,9 +93,9 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
-def strongest(table: pd.DataFrame, count: int, significant: bool = True) -> pd.DataFrame:
-    """Return the first `count` atoms of either direction (the table is ordered), only significant ones if so."""
-    rows = table[table["significant"]] if significant else table
+def strongest(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return the first `count` significant atoms of either direction; the table has the strongest first."""
+    rows = table[table["significant"]]
     return rows[rows["direction"].isin(DIRECTIONS)].groupby("direction", sort=False).head(count)
 
 
@@ -125,11 +126,11 @@ def say(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=GRAY, wrap=True)
 
 
-def empty_figure(title: str, reason: str, caption: str = "") -> Figure:
+def empty_figure(title: str, reason: str) -> Figure:
     """Return a figure that says why it shows nothing."""
     figure = new_figure(6.4, 1.6)
     say(figure.subplots(), reason)
-    entitle(figure, title, caption)
+    entitle(figure, title, "")
     return figure
 
 
@@ -166,7 +167,7 @@ def label_points(
     renderer = figure.canvas.get_renderer()
     places = np.asarray(places, float).reshape(-1, 2)
     points = axes.transData.transform(places if others is None else np.concatenate([places, others]))
-    taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in points]
+    taken = np.concatenate([points - POINT, points + POINT], axis=1)
     inside, named = axes.get_window_extent(renderer), []
     for text, place in zip(texts, places, strict=True):
         for x, y, across, along in PLACES:
@@ -179,8 +180,8 @@ def label_points(
             note.set_in_layout(False)
             note.set_path_effects(HALO)
             box = _text_box(note, renderer)
-            if _within(box, inside) and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
+            if _within(box, inside) and not _overlaps(box, taken):
+                taken = np.vstack([taken, box.extents])
                 named.append(note)
                 break
             note.remove()
@@ -191,6 +192,12 @@ def _text_box(note: Annotation, renderer: object) -> Bbox:
     """Return the extent of the text alone, without the line to its point."""
     note.update_positions(renderer)
     return Text.get_window_extent(note, renderer).padded(1)
+
+
+def _overlaps(box: Bbox, taken: np.ndarray) -> bool:
+    """Say whether a box overlaps any of `taken` (boxes, 4): left, bottom, right, top."""
+    beside = (box.x1 < taken[:, 0]) | (taken[:, 2] < box.x0)
+    return bool((~(beside | (box.y1 < taken[:, 1]) | (taken[:, 3] < box.y0))).any())
 
 
 def _within(box: Bbox, other: Bbox) -> bool:

@@ -153,25 +153,24 @@ def _atoms(axes: Axes, places: dict[int, tuple[float, float]], atoms: pd.DataFra
         area = AREAS[0] + (AREAS[1] - AREAS[0]) * row["support"] / most
         full = bool(row["significant"])
         color = color_of(row["direction"], full)
-        axes.scatter(x, y, s=area, color=[color], edgecolor="white", linewidth=1.2, zorder=2)
+        axes.scatter(x, y, s=area, color=[color], edgecolor="white", linewidth=1.2, zorder=2, clip_on=False)
         axes.text(
             x, y, str(atom), ha="center", va="center", fontweight="bold", zorder=3,
             fontsize=6.5 if len(str(atom)) < 4 else 5.4, color="white" if full else BLACK,
         )  # fmt: skip
-    axes.margins(0.07, 0.09)
+    axes.margins(0.08, 0.12)
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_visible(False)
 
 
 def _keys(axes: Axes, atoms: pd.DataFrame, drawn: pd.DataFrame) -> None:
-    clear = atoms[atoms["significant"]]
     found = [
         handle(f"on more in {OF_CALLS[name]}", color)
         for name, color in COLORS.items()
-        if (clear["direction"] == name).any()
+        if (atoms["direction"] == name).any()
     ]
-    if len(clear) < len(atoms):
+    if not atoms["significant"].all():
         found.append(handle("not significant (light)", color_of("none", False)))
     opposed = _opposed(drawn, atoms["direction"])
     lines = {"linestyle": "-", "marker": "", "linewidth": 2.4}

@@ -16,6 +16,7 @@ from consilience.domains.variants.marks import (
     doublings,
     empty_figure,
     percent,
+    plural,
 )
 from consilience.figures.style import BLACK, GRAY, GREEN, PURPLE, entitle, new_figure, styled
 
@@ -23,6 +24,7 @@ from consilience.figures.style import BLACK, GRAY, GREEN, PURPLE, entitle, new_f
 LIFT_COLORS = LinearSegmentedColormap.from_list("lift", [PURPLE, "#F7F7F7", GREEN])
 MISSING = "#E6E6E6"
 SHOWN = 12  # atoms of either direction
+BAR = 0.014  # width of the bars that tell directions, relative to the heat map
 FURTHEST = 3.0  # doublings of a lift at which colors end
 
 
@@ -49,7 +51,7 @@ def type_specialization(specialization: pd.DataFrame, table: pd.DataFrame) -> Fi
         specialization.drop_duplicates("type").sort_values(["base_rate", "type"], ascending=[False, True])["type"]
     )
     grid = specialization.set_index(["atom", "type"]).loc[lambda own: own.index.get_level_values(0).isin(atoms["atom"])]
-    figure = new_figure(1.9 + max(3.2, 0.85 * len(types)) + 0.9, 1.9 + 0.235 * max(len(atoms), 4))
+    figure = new_figure(1.9 + max(3.2, 0.85 * len(types)) + 0.9, 1.9 + 0.235 * max(len(atoms), 7))
     axes = figure.subplots()
     lifts = grid["lift"].unstack("type").reindex(index=atoms["atom"], columns=types)
     values = np.clip(doublings(lifts), -FURTHEST, FURTHEST)
@@ -63,7 +65,7 @@ def type_specialization(specialization: pd.DataFrame, table: pd.DataFrame) -> Fi
     )
     axes.set_facecolor(MISSING)
     _cells(axes, grid, atoms, types, values)
-    _name_atoms(axes, atoms)
+    _name_atoms(axes, atoms, len(types))
     rates = specialization.drop_duplicates("type").set_index("type")["base_rate"]
     axes.set_xticks(range(len(types)), [f"{name}\n{percent(rates[name])}" for name in types])
     axes.xaxis.tick_top()
@@ -86,11 +88,12 @@ def _cells(axes: Axes, grid: pd.DataFrame, atoms: pd.DataFrame, types: list[str]
             )  # fmt: skip
 
 
-def _name_atoms(axes: Axes, atoms: pd.DataFrame) -> None:
+def _name_atoms(axes: Axes, atoms: pd.DataFrame, columns: int) -> None:
     """Name the lines, and tell their directions by a bar in its color left of them."""
     axes.set_yticks(range(len(atoms)), [atom_name(atom) for atom in atoms["atom"]])
+    width = BAR * columns
     for line, (direction, near) in enumerate(zip(atoms["direction"], atoms["near_end"], strict=True)):
-        bar = Rectangle((-0.5, line - 0.5), -0.07, 1, color=color_of(direction, near != 0), linewidth=0, clip_on=False)
+        bar = Rectangle((-0.5, line - 0.5), -width, 1, color=color_of(direction, near != 0), linewidth=0, clip_on=False)
         axes.add_patch(bar)
     axes.tick_params(axis="y", pad=7)
     change = int((atoms["direction"] == "positive").sum())
@@ -111,7 +114,11 @@ def _of_types(specialization: pd.DataFrame, atoms: pd.DataFrame) -> str:
     if specialization["type"].nunique() < 2:
         return "All calls are of one type, so no atom can stand for another"
     count = int(atoms["atom"].isin(clear["atom"]).sum())
-    return f"{count} of the {len(atoms)} strongest atoms {'prefers' if count == 1 else 'prefer'} a type of call"
+    if not count:
+        return f"None of {plural(len(atoms), 'strong atom')} prefers a type of call for certain"
+    return (
+        f"{count} of the {plural(len(atoms), 'strongest atom')} {'prefers' if count == 1 else 'prefer'} a type of call"
+    )
 
 
 def _type_caption(atoms: pd.DataFrame) -> str:
