@@ -306,11 +306,11 @@ def test_what_is_not_known_is_said(cards):
         "not tested",
         "one dictionary",
         "on in no false call",
-        "within type, size and data set: undefined",
+        "within type, size and dataset: undefined",
     ):
         assert wanted in texts
     assert texts.count("none") >= len(examples)
-    assert any("one chromosome\nand of one data set" in text for text in texts)
+    assert any("one chromosome\nand of one dataset" in text for text in texts)
     assert any("Fisher" in text for text in texts)
 
 
@@ -320,7 +320,7 @@ def test_one_data_set_and_calls_of_one_class_are_said():
     figure = page(Card(card.bias, card.atom, card.examples.iloc[:0], card.types, card.true[:0], card.true[:0]))
     rendered(figure)
     texts = everything(figure)
-    for wanted in ("one data set", "on in no training call", "no call"):
+    for wanted in ("one dataset", "on in no training call", "no call"):
         assert wanted in texts
 
 

@@ -152,7 +152,7 @@ def _facts(axes: Axes, card: Card) -> None:
         "training calls that have it on": f"{row['support']:,} ({percent(row['support_share'])})",
         "true calls among them": f"{percent(atom['precision'])} (all: {percent(atom['base_rate'])})",
         f"q ({'Fisher' if row['test'] == 'fisher' else 'χ²'})": probability(row["fdr_corrected"]),
-        "q within type, size, data set": probability(row["cmh_q"]),
+        "q within type, size, dataset": probability(row["cmh_q"]),
         "same ratio in all strata, p": probability(row["homogeneity_p"]),
         "q, test calls": probability(row["test_q"]),
         "AUROC of the activation": number(row["auroc"], ".2f"),
@@ -214,8 +214,8 @@ def _short(text: str, length: int) -> str:
 def _caption() -> str:
     return (
         "Statistics are of the training role, except those of test calls. Ticks: the share among all calls. "
-        "Over-represented: of all chromosomes and data sets the one that stands out most (hypergeometric test, q "
+        "Over-represented: of all chromosomes and datasets the one that stands out most (hypergeometric test, q "
         "over all atoms and groups).\nIt looks bad where the diamond stands on 1 (the bias is of type or size), "
-        "where one chromosome or data set holds most calls, and where the calls that excite it most are of the "
+        "where one chromosome or dataset holds most calls, and where the calls that excite it most are of the "
         "other class."
     )

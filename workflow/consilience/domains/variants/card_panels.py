@@ -1,4 +1,4 @@
-"""Panels of an atom's card: activations by class, and shares of types, sizes, chromosomes and data sets."""
+"""Panels of an atom's card: activations by class, and shares of types, sizes, chromosomes and datasets."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def shares_panel(
 
 
 def groups_panel(axes: Axes, atom: Mapping[str, object], color: object) -> None:
-    """Draw the most over-represented chromosome and data set, with what is known of either."""
+    """Draw the most over-represented chromosome and dataset, with what is known of either."""
     axes.set_title("Over-represented most")
     known = [name for name in GROUPS if pd.notna(atom[name])]
     if not known:
-        say(axes, "all calls are of one chromosome\nand of one data set")
+        say(axes, "all calls are of one chromosome\nand of one dataset")
         return
     names = [shorten(GROUPS[name].format(atom[name]), 16) for name in known]
     shares, base = ([atom[f"{name}_{kind}"] for name in known] for kind in ("share", "base_rate"))
@@ -99,6 +99,6 @@ def groups_panel(axes: Axes, atom: Mapping[str, object], color: object) -> None:
         )  # fmt: skip
     axes.set_ylim(len(GROUPS) - 0.1, -0.6)
     if "dataset" not in known:
-        axes.annotate("one data set", (0.98, 0.05), xycoords="axes fraction", ha="right", fontsize=7, color=GRAY)
+        axes.annotate("one dataset", (0.98, 0.05), xycoords="axes fraction", ha="right", fontsize=7, color=GRAY)
     if "chromosome" not in known:
         axes.annotate("one chromosome", (0.98, 0.05), xycoords="axes fraction", ha="right", fontsize=7, color=GRAY)

@@ -36,7 +36,7 @@ SETS = {
 # What is drawn of an atom, with its place in the line, its mark and the columns of its value and interval.
 ESTIMATES = {
     "all training calls": (-0.24, "o", True, ("odds", "odds_low", "odds_high")),
-    "within type, size and data set": (0.0, "D", True, ("cmh_odds", "cmh_low", "cmh_high")),
+    "within type, size and dataset": (0.0, "D", True, ("cmh_odds", "cmh_low", "cmh_high")),
     "test calls": (0.24, "o", False, ("test_odds", "test_low", "test_high")),
 }
 
@@ -69,7 +69,7 @@ def bias_landscape(table: pd.DataFrame, landscape: pd.DataFrame) -> Figure:
         counted(table),
         f"{_support(landscape)}{untested}Significant: q < {FALSE_SHARE} over all tested atoms. Below, the strongest "
         "first, ranked by the end of the interval that is nearest 1, with 95 % intervals; an arrow: the interval "
-        "goes on. Diamonds compare calls of one type, size bin and data set with each other alone.\nIt looks bad "
+        "goes on. Diamonds compare calls of one type, size bin and dataset with each other alone.\nIt looks bad "
         "where diamonds stand on 1 while points do not: then an atom knows no more than the type or the size of a "
         "call.",
     )
