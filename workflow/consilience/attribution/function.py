@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy, deepcopy
 from functools import partial
 from math import ceil
@@ -121,10 +121,9 @@ class EnsembleFunction:
         `network(*inputs, **auxiliary)` gives a member's raw outputs; `own` is the member's share of `stacked`, tensors
         (members, ...).
         """
-        # cuDNN's recurrent layers have no backward pass in eval mode, and its TF32 has three digits.
-        precise = torch.backends.cudnn.flags(enabled=not self._recurrent, allow_tf32=False)
+        # cuDNN's recurrent layers have no backward pass in eval mode.
         with (
-            precise if stacked[0].is_cuda else nullcontext(),
+            full_precision(stacked[0], cudnn=not self._recurrent),
             _differentiable_attention() if self._attending else nullcontext(),
         ):
             if self.stackable:
@@ -179,14 +178,15 @@ class EnsembleFunction:
     def pull(self, outputs: torch.Tensor, leaves: Tensors, target: int) -> Tensors:
         """Return the gradients of the sum over samples of one target, which are those of every sample."""
         cotangent = self.target_map[target].to(outputs.dtype).expand_as(outputs)
-        return torch.autograd.grad(
-            outputs,
-            leaves,
-            cotangent,
-            retain_graph=target < self.targets - 1,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        with full_precision(outputs):
+            return torch.autograd.grad(
+                outputs,
+                leaves,
+                cotangent,
+                retain_graph=target < self.targets - 1,
+                allow_unused=True,
+                materialize_grads=True,
+            )
 
     def _empty(self, kept: torch.Tensor) -> torch.Tensor:
         return kept.new_empty((self.members, self.targets, *kept.shape[1:]))
@@ -218,6 +218,14 @@ class EnsembleFunction:
             one = {name: tensor[:1] for name, tensor in auxiliary.items()}
             self._call(state, *(tensor[:1] for tensor in inputs), **one)
         return sum(counts)
+
+
+def full_precision(like: torch.Tensor, cudnn: bool = True) -> AbstractContextManager[None]:
+    """Keep cuDNN from TF32, which has three digits, where `like` lies on a GPU; without `cudnn`, from all it does.
+
+    A backward pass does not remember how its forward pass was made, and needs this too.
+    """
+    return torch.backends.cudnn.flags(enabled=cudnn, allow_tf32=False) if like.is_cuda else nullcontext()
 
 
 @contextmanager

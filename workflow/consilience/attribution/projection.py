@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from consilience.attribution.function import Tensors
+from consilience.attribution.function import Tensors, full_precision
 
 
 @dataclass
@@ -27,17 +27,18 @@ class Projection:
         if not self.leaves:
             return gradients
         rows = gradients[0].shape[2]
-        per_target = [
-            torch.autograd.grad(
-                self.front,
-                self.leaves,
-                [gradient[:, target] for gradient in gradients],
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            for target in range(gradients[0].shape[1])
-        ]
+        with full_precision(self.leaves[0]):
+            per_target = [
+                torch.autograd.grad(
+                    self.front,
+                    self.leaves,
+                    [gradient[:, target] for gradient in gradients],
+                    retain_graph=True,
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
+                for target in range(gradients[0].shape[1])
+            ]
         return tuple(stacked(tensors)[:, :, :rows] for tensors in zip(*per_target, strict=True))
 
 

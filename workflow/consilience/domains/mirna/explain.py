@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from consilience.attribution.function import Tensors
+from consilience.attribution.function import Tensors, full_precision
 from consilience.attribution.names import DEFAULTS
 from consilience.attribution.paths import path_gradients
 from consilience.dataset import Dataset
@@ -139,12 +139,13 @@ def grad_cam(batch: Batch, _settings: Mapping[str, Any]) -> Tensors:
 
         for layer in layers:
             layer.register_forward_hook(keep)
-        with torch.enable_grad():
+        with torch.enable_grad(), full_precision(batch.inputs[0]):
             outputs = network(*(tensor.detach().requires_grad_() for tensor in batch.inputs), **batch.auxiliary)
         found = [seen[layer] for layer in layers]
         for target in range(len(targets)):
             cotangent = targets[target].to(outputs.dtype).expand_as(outputs)
-            slopes = torch.autograd.grad(outputs, found, cotangent, retain_graph=True)
+            with full_precision(outputs):
+                slopes = torch.autograd.grad(outputs, found, cotangent, retain_graph=True)
             for result, activations, slope in zip(results, found, slopes, strict=True):
                 weights = slope.mean(dim=(2, 3), keepdim=True)
                 maps = (weights * activations.detach()).sum(dim=1, keepdim=True).relu()
