@@ -1,5 +1,7 @@
 """What a person sees when something is wrong: one clear line, a non-zero exit, nothing half-written."""
 
+import gzip
+import pickle
 import re
 import shutil
 
@@ -196,3 +198,47 @@ def test_a_folder_of_recordings_that_is_none_is_one_line_and_leaves_nothing(fini
     (line,) = lines_with(output, "Error in prepare (study mine): ")
     assert re.search(message, line)
     assert left == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("no false call", r"bench/fp\.vcf\.gz: .*no call"),
+        ("no VCF", r"bench/fp\.vcf\.gz: .*not a VCF"),
+        ("an answer as attribute", "TruScore.*answer"),
+    ],
+)
+def test_a_bench_that_is_none_is_one_line_and_leaves_nothing(finished, tmp_path, change, message):
+    folder = shutil.copytree(finished[0] / "results" / "variants_tiny" / "raw", tmp_path / "bench")
+    content = yaml.safe_load((STUDIES / "variants_tiny.yaml").read_text())
+    content["source"] = {"kind": "truvari", "path": "../bench"}
+    if change == "no false call":
+        with gzip.open(folder / "fp.vcf.gz", "rt") as file:
+            header = [line for line in file if line.startswith("#")]
+        (folder / "fp.vcf.gz").unlink()
+        (folder / "fp.vcf").write_text("".join(header))
+        message = message.replace(r"\.gz", "")
+    elif change == "no VCF":
+        (folder / "fp.vcf.gz").write_text("chr1 100 deletion")
+    else:
+        content["attributes"] = ["PE", "TruScore"]
+    output, left = failing(tmp_path, content)
+    (line,) = lines_with(output, "Error in prepare (study mine): ")
+    assert re.search(message, line)
+    assert left == []
+
+
+def test_embeddings_with_code_in_them_are_refused(tmp_path):
+    path, ran = tmp_path / "calls.pt", tmp_path / "ran"
+
+    class Code:
+        def __reduce__(self):
+            return (open, (str(ran), "w"))
+
+    path.write_bytes(pickle.dumps({"embeddings": Code(), "sv_info": []}))
+    content = yaml.safe_load((STUDIES / "variants_tiny.yaml").read_text())
+    output, left = failing(tmp_path, content | {"source": {"kind": "embeddings", "path": "../calls.pt"}})
+    (line,) = lines_with(output, "Error in prepare (study mine): ")
+    assert "calls.pt: not a whole file of weights alone" in line
+    assert left == []
+    assert not ran.exists()

@@ -1,5 +1,6 @@
 """The whole chain on two domains and three tasks: what it leaves, what it reruns, and what it says."""
 
+import gzip
 import hashlib
 import http.server
 import re
@@ -442,3 +443,43 @@ def test_planted_rhythms_are_found(finished):
     linear = recovery[(recovery["scope"] == "linear") & (recovery["effect"] == "all")]
     assert linear["average_precision"].mean() > 0.5
     assert linear["chance"].max() < 0.15
+
+
+def test_atoms_are_tested_on_held_out_chromosomes_and_join_the_overlap(finished):
+    base = finished[0] / "results" / "variants_tiny"
+    split = read_table(base / "split.tsv").set_index("sample")["role"]
+    with Dataset.open(base / "encoded.h5") as dataset:
+        samples, codes, labels = dataset.samples, dataset.inputs("codes"), dataset.labels
+        names = list(dataset.features["name"])
+    roles = split.loc[samples["id"]].to_numpy()
+    assert pd.crosstab(samples["chromosome"], roles).gt(0).sum(axis=1).max() == 1
+    bias = read_table(base / "analysis" / "sae_feature_bias_analysis.csv").set_index("feature")
+    for role, prefix in (("train", ""), ("test", "test_")):
+        on = codes[roles == role] > 0
+        for name, row in bias.iterrows():
+            active = on[:, names.index(name)]
+            assert row[f"{prefix}TP_on"] == (active & (labels[roles == role] == 1)).sum()
+            assert row[f"{prefix}FP_on"] == (active & (labels[roles == role] == 0)).sum()
+    overlap = read_table(base / "overlap.csv")
+    assert "networks;linear;chi2" in set(overlap["sets"])
+    listed = read_table(base / "analysis" / "chi2.csv")
+    assert set(listed["feature"]) <= set(bias.index[bias["significant"]])
+    assert overlap["size_chi2"].dropna().max() == listed["direction"].value_counts().max()
+
+
+def test_truvari_s_answers_are_no_features(finished):
+    """Every field that holds the answer is in the simulated files; networks do not know it."""
+    base = finished[0] / "results" / "variants_tiny"
+    with gzip.open(base / "raw" / "tp-comp.vcf.gz", "rt") as file:
+        assert "TruScore=" in file.read()
+    with Dataset.open(base / "dataset.h5") as dataset:
+        assert not [name for name in dataset.features["name"] if re.search("Tru|Match|Pct|Distance", name)]
+    for model in ("narrow", "wide"):
+        assert read_json(base / "models" / model / "metrics.json")["test"]["roc_auc"]["value"] < 0.98
+
+
+def test_the_readme_of_variants_does_what_it_says(readme):
+    names = readme("variants", "narrow", "codes_64")
+    assert names["atoms"].shape[:2] == (1, 5)
+    assert names["strongest"].startswith("atom ")
+    assert len(names["odds"].low) == names["atoms"].shape[2]

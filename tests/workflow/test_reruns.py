@@ -110,6 +110,23 @@ def test_an_edit_in_the_mirna_slice_reruns_its_own(edited, file, expected):
     assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "mirna_tiny")) == without_summary(expected)
 
 
+VARIANTS = {"variants_tiny_variants_analysis": 1, "variants_tiny_variants_figures": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("domains/variants/specialization.py", VARIANTS),
+        ("domains/variants/card_pages.py", {"variants_tiny_variants_figures": 1}),
+        ("domains/variants/planted.py", {"recovery": 1}),
+        ("domains/variants/bias.py", VARIANTS | {"variants_bias": 1, "overlap": 1}),
+    ],
+)
+def test_an_edit_in_the_variants_slice_reruns_its_own(edited, file, expected):
+    path = f"workflow/consilience/{file}"
+    assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "variants_tiny")) == without_summary(expected)
+
+
 EEG = {"eeg_tiny_eeg_analysis": 1, "eeg_tiny_eeg_figures": 1}
 
 
