@@ -262,6 +262,12 @@ def test_coefficient_bars():
     assert widths == sorted(shared[0], reverse=True)[:TOP]
 
 
+def test_recovery_of_nothing_says_so():
+    figure = recovery_dots(recovery(pd.DataFrame(columns=["feature", "target", "sign", "effect"]), FEATURES, TARGETS, []))
+    rendered(figure)
+    assert [text.get_text() for text in figure.texts] == ["No feature stands for what was planted."]
+
+
 def test_recovery_dots_stand_where_the_table_says():
     made, shared = models()
     effects = ["linear", "threshold"]

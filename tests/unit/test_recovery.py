@@ -167,3 +167,9 @@ def test_a_truth_that_does_not_fit_is_refused(change, message):
         truth.loc[0, column] = value
     with pytest.raises(ConsilienceError, match=message):
         recovery(truth, FEATURES, TARGETS, [score()])
+
+
+def test_where_no_feature_stands_for_what_was_planted_there_is_a_table_without_rows():
+    found = recovery(planted().iloc[:0], FEATURES, TARGETS, [score()])
+    assert found.empty
+    assert list(found) == list(recovery(planted(), FEATURES, TARGETS, [score()]))

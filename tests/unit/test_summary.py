@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +94,12 @@ def test_the_lines_say_what_was_read_kept_measured_and_found():
         "  overlap    networks and linear share 3 positive of 5 (chance 0.043) and 1 negative of 4 (chance 1.5)",
         "  look at    results/mine/top_drivers.csv, drivers.csv, overlap.csv, audit.tsv, figures/",
     ]
+
+
+def test_a_truth_that_no_feature_stands_for_is_told():
+    empty = pd.DataFrame(columns=["scope", "name", "method", "effect", "average_precision"])
+    lines = summary_lines(replace(study(), recovery=empty))
+    assert lines[-2] == "  recovery   average precision of the planted drivers: none is among the features"
 
 
 def test_what_the_split_left_out_has_a_line():

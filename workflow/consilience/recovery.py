@@ -14,6 +14,10 @@ from consilience.errors import ConsilienceError, nearest
 
 EFFECTS = ("linear", "threshold", "interaction")
 PRECISION_AT = 30
+COLUMNS = (
+    "scope", "name", "method", "target", "effect", "average_precision", f"precision_at_{PRECISION_AT}", "sign_accuracy",
+    "planted", "missing", "features", "chance",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,10 @@ def recovery(
 ) -> pd.DataFrame:
     """Hold scores against the planted truth: a row a score, target and effect (`all`, then each that was planted).
 
-    Features are ranked by |score|; targets for which nothing is planted have no row. For one kind of effect the
-    features planted with another are left out of the ranking: they are neither hits nor false calls. Planted features
-    that were filtered out before the models count as not found, in average_precision as in sign_accuracy; `missing`
-    says how many.
+    Features are ranked by |score|; targets for which nothing is planted have no row, so that there may be none. For one
+    kind of effect the features planted with another are left out of the ranking: they are neither hits nor false calls.
+    Planted features that were filtered out before the models count as not found, in average_precision as in
+    sign_accuracy; `missing` says how many.
 
     Columns: scope, name, method, target, effect, average_precision, precision_at_30, sign_accuracy (over all planted
     features with a sign; an undecided sign is wrong; NaN where none has a sign), planted, missing, features (ranked),
@@ -94,7 +98,7 @@ def recovery(
         for index, target in enumerate(targets)
         for effect, case in cases.get(target, ())
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,8 @@ def summary_lines(study: StudyResults) -> list[str]:
         lines.append(f"  drivers    {label}{', '.join(driver_texts(study, target)) or 'none'}")
     lines.append(overlap_line(study))
     found = ", ".join(f"{name} {number(value)}" for name, value in recovered(study).items())
-    if found:
+    if study.recovery is not None:
+        found = found or "none is among the features"
         lines.append(f"  recovery   average precision of the planted drivers: {found}")
     return [*lines, f"  look at    {study.base}/top_drivers.csv, drivers.csv, overlap.csv, audit.tsv, figures/"]
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from consilience.figures.pages import blank_page
 from consilience.figures.style import GRAY, METHOD_COLORS, entitle, legend_width, lighten, panel_grid, shorten, styled
 
 MARKERS = {"consensus": "D", "model": "o", "linear": "s", "marginal": "^"}
@@ -22,8 +23,10 @@ def recovery_dots(recovery: pd.DataFrame) -> Figure:
     """Draw average precision by effect, and sign accuracy, a row a consensus, model or linear model, a color a method.
 
     `recovery` is the table of recovery; over several targets the mean is drawn. Small dots are members, and dashed
-    lines the level of chance: the prevalence, and one half for signs.
+    lines the level of chance: the prevalence, and one half for signs. A table without rows is said to be one.
     """
+    if recovery.empty:
+        return blank_page(5, 2, "No feature stands for what was planted.")
     effects = [effect for effect in EFFECT_NAMES if (recovery["effect"] == effect).any()]
     # One kind of effect is all there are.
     effects = effects[1:] if len(effects) == 2 else effects
