@@ -263,7 +263,9 @@ def test_coefficient_bars():
 
 
 def test_recovery_of_nothing_says_so():
-    figure = recovery_dots(recovery(pd.DataFrame(columns=["feature", "target", "sign", "effect"]), FEATURES, TARGETS, []))
+    figure = recovery_dots(
+        recovery(pd.DataFrame(columns=["feature", "target", "sign", "effect"]), FEATURES, TARGETS, [])
+    )
     rendered(figure)
     assert [text.get_text() for text in figure.texts] == ["No feature stands for what was planted."]
 

@@ -183,7 +183,10 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, how):
 def test_a_file_that_is_something_else_is_refused(tmp_path, suffix, content):
     path = tmp_path / f"embeddings{suffix}"
     path.write_bytes(content)
-    refused(path, {".pt": "not a whole file of weights alone", ".npz": r"not an \.npz file", ".h5": "not an HDF5 file"}[suffix])
+    refused(
+        path,
+        {".pt": "not a whole file of weights alone", ".npz": r"not an \.npz file", ".h5": "not an HDF5 file"}[suffix],
+    )
 
 
 def test_an_unknown_kind_or_no_file_is_refused(tmp_path):
