@@ -18,9 +18,10 @@ from consilience.sparse_autoencoder import SparseAutoencoder
 from tests.unit.variants_dictionary_examples import DICTIONARY, branches, embeddings, roles, settings, write
 
 
-def candidate(atoms, k, explained, l0=None, dead=0.0):
-    found = {"explained_variance": explained, "l0": k if l0 is None else l0, "dead_share": dead}
-    return Candidate(SparseAutoencoder(10, atoms, k), found)
+def candidate(atoms, k, explained, l0=None, dead=0.0, l0_train=None):
+    found = {"explained_variance": explained, "l0": k if l0 is None else l0, "dead_share": 0.0}
+    trained = {"l0": k if l0_train is None else l0_train, "dead_share": dead}
+    return Candidate(SparseAutoencoder(10, atoms, k), found, trained)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ def candidate(atoms, k, explained, l0=None, dead=0.0):
         ([candidate(20, 4, 0.80), candidate(10, 4, 0.79)], "10to10_k4"),  # narrower, and nearly as good
         ([candidate(10, 4, 0.70), candidate(20, 2, 0.80, dead=0.2)], "10to10_k4"),  # dead atoms
         ([candidate(10, 4, 0.70), candidate(20, 2, 0.80, l0=2.3)], "10to10_k4"),  # codes too many
+        ([candidate(10, 4, 0.70), candidate(20, 2, 0.80, l0_train=1.7)], "10to10_k4"),  # other codes than in training
         ([candidate(10, 4, 0.70, dead=0.3), candidate(20, 2, 0.80, dead=0.2)], "10to20_k2"),  # none is sound
     ],
 )

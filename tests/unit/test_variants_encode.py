@@ -117,6 +117,28 @@ def test_facts_agree_with_the_codes(calls, result):
     assert facts["quality"]["test"]["explained_variance"] > random
 
 
+def test_calls_without_a_sequence_are_counted_apart(tmp_path):
+    parts = branches()
+    known = ~parts["consensus"][1][:, 0]
+    path, out = write(tmp_path / "dataset.h5", parts, has_sequence=known.astype(int)), tmp_path / "encoded.h5"
+    facts = encoded(path, out)
+    with Dataset.open(out) as dataset:
+        active = (dataset.inputs("codes") > 0).sum(axis=1)
+    role = (roles(160)["role"] == "train").to_numpy()
+    found = facts["codes_by_sequence"]["train"]
+    assert found == pytest.approx({"with": active[role & known].mean(), "without": active[role & ~known].mean()})
+    path = write(tmp_path / "all.h5", parts, has_sequence=np.ones(160, int))
+    assert encoded(path, out, epochs=1)["codes_by_sequence"] == {}
+
+
+def test_the_sweep_tells_what_it_judged_by(result):
+    _, facts = result
+    taken = next(one for one in facts["sweep"] if one["dictionary"] == facts["dictionary"])
+    assert taken["l0_train"] == pytest.approx(facts["quality"]["train"]["l0"])
+    assert taken["dead_share_train"] == facts["quality"]["train"]["dead_share"]
+    assert taken["sound"] == (abs(taken["l0_train"] / 3 - 1) <= 0.1 and taken["dead_share_train"] <= 0.05)
+
+
 def test_labels_and_held_out_calls_teach_nothing(tmp_path):
     parts = branches(seed=1)
     split = roles(160)

@@ -34,7 +34,8 @@ CHAIN = ("domain", "split", "models", "training", "attribution", "faithfulness",
 class Study:
     """One checked study: its settings with defaults filled and paths absolute.
 
-    `raw` are the files and folders the source names, `tables` the others that preparation reads (keyword lists, say).
+    `raw` are the files and folders the source names, `tables` the others that preparation reads (keyword lists, say),
+    `encoders` those that only encoding reads.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Study:
     settings: dict[str, Any]
     raw: tuple[str, ...]
     tables: tuple[str, ...]
+    encoders: tuple[str, ...]
 
     @property
     def domain(self) -> str:
@@ -177,8 +179,9 @@ def load_study(path: Path) -> Study:
     if faults:
         raise ConsilienceError("\n".join(faults))
     own = {key: value for key, value in settings.items() if key not in (*CHAIN, "source")}
-    raw, tables = (tuple(paths(part, schema)) for part in ({"source": settings["source"]}, own))
-    return Study(path.stem, path, settings, raw, tables)
+    later = {key: own.pop(key) for key in slice_schema(domain).get("encoding", []) if key in own}
+    parts = [tuple(paths(part, schema)) for part in ({"source": settings["source"]}, own, later)]
+    return Study(path.stem, path, settings, *parts)
 
 
 def check_config(config: Mapping[str, Any], file: str = "config.yaml or --config") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
@@ -162,16 +163,38 @@ def _entries(settings: dict[str, Any] | list[Any]) -> Iterable[tuple[str | int, 
 def paths(settings: dict[str, Any] | list[Any], schema: dict[str, Any]) -> Iterator[str]:
     """Yield the path-valued settings of a checked and resolved mapping, those in lists too.
 
-    Of a folder whose schema says what it `holds`, these files and folders, where they are all there: an edit in place
-    does not change the time of the folder itself.
+    Of a folder whose schema says what it `holds`, these files and folders (of several names in a list, the first that
+    is there), where they are all there: an edit in place does not change the time of the folder itself. A JSON file
+    whose schema says under which key it `follows` a folder beside it, and what that holds, comes with these files.
     """
     for key, value in _entries(settings):
         part = _part(schema, key)
         if isinstance(value, dict | list):
             yield from paths(value, part)
         elif part.get("format") == "path" and value is not None:
-            held = [str(Path(value) / name) for name in part.get("holds", [])]
-            yield from held if held and all(Path(path).exists() for path in held) else [value]
+            followed = _followed(Path(value), part.get("follows"))
+            held = _held(followed or Path(value), part.get("holds", []))
+            yield from [value, *held] if followed or not held else held
+
+
+def _held(folder: Path, names: list[str | list[str]]) -> list[str]:
+    """Return what of `names` a folder has, one for each entry; nothing where one has none."""
+    found = []
+    for entry in names:
+        options = [folder / name for name in ([entry] if isinstance(entry, str) else entry)]
+        found += [str(path) for path in options if path.exists()][:1]
+    return found if len(found) == len(names) else []
+
+
+def _followed(file: Path, key: str | None) -> Path | None:
+    """Return the folder that a JSON file names under `key`, relative to itself; None where there is no such folder."""
+    if key is None or file.suffix != ".json":
+        return None
+    try:
+        folder = file.parent / json.loads(file.read_text(encoding="utf-8"))[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return folder if folder.is_dir() else None
 
 
 def resolve(settings: dict[str, Any] | list[Any], schema: dict[str, Any], folder: Path, key: str = "") -> Iterator[str]:

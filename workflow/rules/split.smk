@@ -37,6 +37,7 @@ rule encode:
     input:
         dataset="results/{study}/dataset.h5",
         split="results/{study}/split.tsv",
+        encoders=lambda wildcards: list(study_of(wildcards).encoders),
     output:
         encoded="results/{study}/encoded.h5",
         facts="results/{study}/encoded.json",

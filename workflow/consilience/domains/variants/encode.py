@@ -32,7 +32,7 @@ from consilience.domains.variants.dictionaries import (
     sizes,
 )
 from consilience.domains.variants.imported import import_dictionary, import_own, negative_share, weights_file
-from consilience.domains.variants.projection import Projection, fit_projection
+from consilience.domains.variants.projection import BLOCK_ROWS, Projection, fit_projection
 from consilience.errors import ConsilienceError
 from consilience.sparse_autoencoder import SparseAutoencoder, quality
 from consilience.training.members import stable_seed
@@ -79,6 +79,7 @@ def encode(
         "device": str(place),
         "rows": {role: len(held[role]) for role in ROLES},
         "quality": {role: quality(chosen.module, inputs[role], inputs["train"].mean(dim=0)) for role in ROLES},
+        "codes_by_sequence": codes_by_sequence(dataset, chosen.module, inputs, held),
         "codes_by_batch_size": codes_by_batch_size(chosen.module, inputs["test"], BATCH_SIZES),
         "controls": controls(
             inputs["train"], inputs["test"], chosen.module.decoder.in_features, chosen.module.k, seed
@@ -89,6 +90,27 @@ def encode(
         raise ConsilienceError(f"{dataset.path}: no atom of the dictionary is active in any call of the training role")
     _write(dataset, chosen, alive, encoded)
     return facts | {"alive": len(alive)}
+
+
+@torch.no_grad()
+def codes_by_sequence(
+    dataset: Dataset, module: SparseAutoencoder, inputs: Mapping[str, Tensor], rows: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Return the mean number of active atoms of calls `with` and `without` a consensus, by role that has both.
+
+    What a call lacks counts as average, so that little excites atoms in calls without.
+    """
+    counts = {
+        role: torch.cat([(module(part) > 0).sum(dim=1) for part in own.split(BLOCK_ROWS)]).cpu().numpy()
+        for role, own in inputs.items()
+    }
+    with_sequence = dataset.samples["has_sequence"].to_numpy(bool) if "has_sequence" in dataset.samples else None
+    found = {}
+    for role, own in counts.items():
+        known = with_sequence is not None and with_sequence[rows[role]]
+        if np.any(known) and not np.all(known):
+            found[role] = {"with": float(own[known].mean()), "without": float(own[~known].mean())}
+    return found
 
 
 def _sampled(rows: np.ndarray, most: int, seed: int, role: str) -> np.ndarray:
@@ -149,11 +171,7 @@ def _fitted(inputs: Mapping[str, Tensor], projection: Projection, settings: Mapp
         "dictionary": one.name, "imported": False, "inputs": width, "atoms": one.atoms, "k": one.module.k,
         "activation": one.module.activation, "recipe": vars(one.module.recipe), "tolerance": settings["tolerance"],
         "rule": RULE.format(dead=DEAD, far=FAR_FROM_K),
-        "sweep": [
-            {"dictionary": other.name, "atoms": other.atoms, "k": other.module.k, "sound": other.sound}
-            | dict(other.quality)
-            for other in candidates
-        ],
+        "sweep": [other.told() for other in candidates],
     }  # fmt: skip
     if stability is not None:
         facts["stability"] = {
