@@ -332,9 +332,10 @@ def test_a_simulation_sees_the_source_the_seed_and_what_its_slice_names(tmp_path
 
 
 @pytest.mark.parametrize("domain", sorted(slices()))
-def test_a_simulation_depends_on_keys_that_exist(domain):
+def test_stages_depend_on_keys_that_exist(domain):
     schema = slice_schema(domain)
-    assert set(schema.get("simulation", [])) <= set(schema["properties"])
+    for stage in ("simulation", "encoding", "analysis"):
+        assert set(schema.get(stage, [])) <= set(schema["properties"]), stage
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("config/studies/*.yaml")), ids=lambda path: path.stem)
