@@ -44,6 +44,8 @@ def test_the_sparsest_of_nearly_equal_dictionaries_is_taken(candidates, taken):
 def test_sizes_follow_from_the_width_of_the_embedding():
     own = DICTIONARY | {"expansion": 1.5, "k": 4, "sweep": [{"k": 2}, {"expansion": 3}, {"expansion": 1.5}]}
     assert sizes(own, 10) == [(15, 4), (15, 2), (30, 4)]
+    usual = [sizes(DICTIONARY | {"expansion": 1, "k": None}, width)[0] for width in (4096, 256, 4)]
+    assert usual == [(4096, 64), (256, 32), (4, 1)]
     with pytest.raises(ConsilienceError, match=r"^dictionary\.sweep\.0: k is 20, but 1\.5 times .* 15 atoms"):
         sizes(own | {"sweep": [{"k": 20}]}, 10)
     with pytest.raises(ConsilienceError, match=r"^dictionary: k is 4, but 0\.2 times .* 2 atoms; lower k"):

@@ -111,7 +111,13 @@ def test_facts_agree_with_the_codes(calls, result):
     assert set(facts["codes_by_batch_size"].values()) == {facts["quality"]["test"]["l0"]}
     assert facts["rows"] == {"train": 115, "validation": 23, "test": 22}
     assert [one["dictionary"] for one in facts["sweep"]] == ["12to24_k3", "12to24_k2"]
-    assert 0 < facts["stability"]["mean_cosine"] <= 1
+    with Dataset.open(out) as dataset:
+        cosines = dataset.representation["stability"]
+    stability = facts["stability"]
+    assert stability["mean_cosine"] == pytest.approx(cosines.mean(), abs=1e-6)
+    assert 0.5 < stability["cosine_of_one_atom"] < 1
+    assert stability["matched_share"] == pytest.approx((cosines >= stability["cosine_of_one_atom"]).mean())
+    assert stability["matched_share"] < (cosines >= 0.3).mean()
     # A dictionary that was learned explains more than one that was drawn.
     random = facts["controls"]["random_dictionary"]["explained_variance"]
     assert facts["quality"]["test"]["explained_variance"] > random
@@ -137,6 +143,23 @@ def test_the_sweep_tells_what_it_judged_by(result):
     assert taken["l0_train"] == pytest.approx(facts["quality"]["train"]["l0"])
     assert taken["dead_share_train"] == facts["quality"]["train"]["dead_share"]
     assert taken["sound"] == (abs(taken["l0_train"] / 3 - 1) <= 0.1 and taken["dead_share_train"] <= 0.05)
+
+
+def test_errors_are_relative_to_the_mean_of_training_calls(calls, result):
+    out, facts = result
+    split = roles(160)["role"].to_numpy()
+    features = standardized(calls, np.flatnonzero(split == "train"))
+    with Dataset.open(out) as dataset:
+        kept = {name: values.astype(np.float64) for name, values in dataset.representation.items()}
+    inputs = (features @ kept["map"].T - kept["center"]) / kept["scale"]
+    excited = (inputs - kept["bias"]) @ kept["encoder_weight"].T + kept["encoder_bias"]
+    codes = np.where(excited > kept["threshold"], excited, 0)
+    missed = inputs - codes @ kept["decoder_weight"].T - kept["bias"]
+    center, test = inputs[split == "train"].mean(axis=0), split == "test"
+    expected = np.square(missed[test]).sum() / np.square(inputs[test] - center).sum()
+    assert facts["quality"]["test"]["normalized_mean_squared_error"] == pytest.approx(expected, rel=1e-3)
+    own = np.square(missed[test]).sum() / np.square(inputs[test] - inputs[test].mean(axis=0)).sum()
+    assert expected != pytest.approx(own, rel=1e-3)
 
 
 def test_labels_and_held_out_calls_teach_nothing(tmp_path):

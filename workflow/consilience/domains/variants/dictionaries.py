@@ -20,6 +20,7 @@ from consilience.training.members import stable_seed
 
 DEAD = 0.05  # more dead atoms, as a share, are too many
 FAR_FROM_K = 0.10  # relative: codes a call farther from k are too far
+SHARE, MOST = 8, 64
 RECIPE = ("epochs", "batch_size", "auxiliary", "auxiliary_atoms")
 # Times 1 / sqrt(atoms), the law that Gao et al. (2024, appendix A.3) found. The factor is the one at which dictionaries
 # of k-mers and attributes explained most of the validation role, and came again from another seed most often.
@@ -66,10 +67,14 @@ class Candidate:
 
 
 def sizes(settings: Mapping[str, Any], width: int) -> list[tuple[int, int]]:
-    """Return (atoms, k) of the dictionary and of its sweep, each once; refuses a k beyond the atoms."""
+    """Return (atoms, k) of the dictionary and of its sweep, each once; refuses a k beyond the atoms.
+
+    Without a k it is a `SHARE` of the embedding's width, `MOST` at most, that of the earlier system.
+    """
+    usual = settings["k"] or max(1, min(MOST, width // SHARE))
     found = []
     for place, one in enumerate([{}, *settings["sweep"]]):
-        expansion, k = one.get("expansion", settings["expansion"]), one.get("k", settings["k"])
+        expansion, k = one.get("expansion", settings["expansion"]), one.get("k", usual)
         atoms = max(1, round(expansion * width))
         if k > atoms:
             key = "dictionary" if place == 0 else f"dictionary.sweep.{place - 1}"
