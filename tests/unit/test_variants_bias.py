@@ -23,7 +23,6 @@ from consilience.domains.variants.bias import (
     chi2_list,
     landscape,
     near_end,
-    strata_of,
     top_biased,
 )
 from consilience.domains.variants.codes import code_features, sparse_codes
@@ -36,7 +35,8 @@ COLUMNS = [
     "atom", "feature", "TP_on", "FP_on", "TP_off", "FP_off", "odds", "odds_low", "odds_high", "near_end", "support",
     "support_share", "test", "p", "fdr_corrected", "significant", "cmh_p", "cmh_q", "cmh_odds", "cmh_low", "cmh_high",
     "homogeneity_p", "strata", "auroc", "auroc_active", "test_TP_on", "test_FP_on", "test_odds", "test_low",
-    "test_high", "test_p", "test_q", "confirmed", "direction",
+    "test_high", "test_p", "test_q", "test_cmh_odds", "test_cmh_p", "test_cmh_q", "confirmed", "confirmed_within",
+    "direction", "reversed",
 ]  # fmt: skip
 
 
@@ -50,6 +50,7 @@ def calls_of(seed, calls=1500, atoms=40):
             "type": random.choice(["DEL", "INS", "INV"], calls),
             "size": random.choice([-1, 60, 400, 20_000], calls),
             "dataset": random.choice(["a", "b"], calls),
+            "has_sequence": np.arange(calls) % 3 > 0,
         }
     )
     roles = random.choice(["train", "validation", "test"], calls, p=[0.6, 0.1, 0.3])
@@ -131,7 +132,8 @@ def test_a_bias_that_turns_over_in_the_test_role_is_not_confirmed():
 
 def test_shuffled_labels_leave_no_atom_significant_and_p_uniform():
     tables = [table_of(*calls_of(seed, calls=900, atoms=60)) for seed in range(3)]
-    assert not any(table[["significant", "confirmed"]].to_numpy().any() for table in tables)
+    told = ["significant", "confirmed", "confirmed_within", "reversed"]
+    assert not any(table[told].to_numpy().any() for table in tables)
     p = pd.concat(tables)[["p", "cmh_p"]]
     assert ((p < 0.05).mean() < 0.10).all() and ((p < 0.05).mean() > 0.01).all()
     assert ((p < 0.5).mean() - 0.5).abs().max() < 0.12
@@ -145,7 +147,7 @@ def test_an_association_that_types_explain_is_found_without_strata_only():
     codes[:, 30] = random.random(len(labels)) < np.where(deletion, 0.8, 0.2)
     row = table_of(codes, labels, samples, roles).set_index("feature").loc["atom 91"]
     assert row["significant"] and row["confirmed"] and row["odds"] > 2
-    assert row["cmh_q"] > 0.05 and row["cmh_low"] < 1 < row["cmh_high"]
+    assert row["cmh_q"] > 0.05 and row["cmh_low"] < 1 < row["cmh_high"] and not row["confirmed_within"]
 
 
 def test_the_order_of_calls_changes_nothing():
@@ -177,7 +179,7 @@ def test_an_atom_that_is_always_on_is_told_to_say_nothing():
     assert [row["near_end"], row["direction"], row["strata"], row["auroc"]] == [0, "none", 0, 0.5]
     assert 19 not in table.index
     assert table.loc[22, ["test_p", "test_odds", "test_low", "test_high"]].tolist() == [1, 1, 0, np.inf]
-    rest = table.drop(columns=["test_q", "auroc_active"]).select_dtypes("number")
+    rest = table.drop(columns=["test_q", "test_cmh_q", "auroc_active"]).select_dtypes("number")
     assert not rest.isna().any(axis=None)
 
 
@@ -198,7 +200,7 @@ def test_without_an_atom_of_enough_support_the_table_has_its_columns_and_no_row(
     for name, frame in {"chi2": chi2_list(table, 5), "landscape": landscape(table, 40)}.items():
         write_table(tmp_path / f"{name}.csv", frame)
     assert list(read_table(tmp_path / "chi2.csv")) == ["feature", "target", "direction"]
-    assert read_table(tmp_path / "landscape.csv")["atoms"].tolist() == [0, 0, 0, 0, 40]
+    assert read_table(tmp_path / "landscape.csv")["atoms"].tolist() == [0, 0, 0, 0, 0, 40]
 
 
 def test_the_near_end_is_that_of_the_interval_of_the_log_odds():
@@ -213,15 +215,6 @@ def test_tests_are_exact_where_a_count_below_five_is_expected():
     assert exact.tolist() == [True, False]
     assert p[0] == pytest.approx(fisher_exact([[0, 9], [50, 41]]).pvalue, rel=1e-12, abs=0)
     assert p[1] == pytest.approx(chi2_contingency([[0, 10], [50, 40]], correction=False).pvalue, rel=1e-12, abs=0)
-
-
-def test_strata_are_type_size_and_dataset():
-    samples = pd.DataFrame(
-        [("DEL", 60, "a"), ("DEL", 99, "a"), ("DEL", 100, "a"), ("DEL", 60, "b"), ("INS", 60, "a"), ("BND", -1, "a")],
-        columns=["type", "size", "dataset"],
-    )
-    strata = strata_of(samples)
-    assert strata[0] == strata[1] and len(set(strata)) == 5 == strata.max() + 1
 
 
 def test_lists_hold_what_is_significant_and_clear_of_one_strongest_first():
@@ -245,15 +238,19 @@ def test_the_first_atoms_are_json(tmp_path):
     write_json(tmp_path / "top.json", top_biased(table_of(*planted(10))))
     row = json.loads((tmp_path / "top.json").read_text())["top_tp_biased"][0]
     assert set(row) == {
-        "atom", "odds", "support", "TP_on", "FP_on", "odds_low", "odds_high", "near_end", "q", "cmh_odds", "confirmed"
+        "atom", "odds", "support", "TP_on", "FP_on", "odds_low", "odds_high", "near_end", "q", "cmh_odds", "cmh_q",
+        "confirmed", "confirmed_within",
     }  # fmt: skip
-    assert row["confirmed"] is True and isinstance(row["support"], int)
+    assert row["confirmed"] is True and row["confirmed_within"] is True and row["cmh_q"] < 1e-10
+    assert isinstance(row["support"], int)
 
 
 def test_the_landscape_counts_the_table():
     table = table_of(*planted(11))
     found = landscape(table, 40).set_index("set")
-    assert found.index.tolist() == ["tested", "significant", "cmh_significant", "confirmed", "not_tested"]
+    assert found.index.tolist() == [
+        "tested", "significant", "cmh_significant", "confirmed", "confirmed_within", "not_tested"
+    ]  # fmt: skip
     assert found.loc["tested", "atoms"] + found.loc["not_tested", "atoms"] == 40
     rows = table[table["significant"]].to_dict("records")
     assert found.loc["significant", ["above_1", "below_1", "above_2", "below_half"]].tolist() == [

@@ -39,15 +39,22 @@ def tables():
 
 
 def points_of(axes: Axes):
-    """Every drawn point: x, y, its edge or face color, and whether it is full."""
+    """Every drawn point: x, y, its edge or face color, its face, and whether this is not white."""
     found = []
     for cloud in axes.collections:
         if isinstance(cloud, PathCollection) and cloud.get_offsets().size:
             face = cloud.get_facecolor()[0]
             full = not same_color(face[:3], "white")
             edge = cloud.get_edgecolor()[0] if len(cloud.get_edgecolor()) else face
-            found += [(x, y, tuple(edge[:3]), full) for x, y in np.asarray(cloud.get_offsets())]
+            found += [(x, y, tuple(edge[:3]), tuple(face[:3]), full) for x, y in np.asarray(cloud.get_offsets())]
     return found
+
+
+def mixed(table):
+    """The table, of whose confirmed atoms strata do not confirm the first, and turn the second over."""
+    table, (first, second, *_) = table.copy(), table.index[table["confirmed"]]
+    table.loc[first, "confirmed_within"], table.loc[second, "reversed"] = False, True
+    return table
 
 
 def names_in(axes: Axes):
@@ -66,7 +73,7 @@ def names_in(axes: Axes):
     ],
 )
 def test_every_atom_is_a_point_at_its_values_colored_by_evidence(tables, draw, across):
-    table = tables["bias"]
+    table = mixed(tables["bias"])
     figure = draw(table)
     rendered(figure)
     (axes,) = figure.axes
@@ -77,10 +84,13 @@ def test_every_atom_is_a_point_at_its_values_colored_by_evidence(tables, draw, a
     for row, place in zip(table.itertuples(), np.column_stack([x, y]), strict=True):
         near = int(np.abs(places - place).sum(axis=1).argmin())
         np.testing.assert_allclose(places[near], place, atol=1e-9)
-        _, _, color, full = points[near]
+        _, _, color, face, full = points[near]
         if row.significant:
             assert same_color(color, POSITIVE if row.odds > 1 else NEGATIVE)
             assert full == row.confirmed
+            if row.confirmed:
+                light = not (row.confirmed_within and not row.reversed)
+                assert same_color(face, lighten(color) if light else color)
         else:
             assert color[0] == color[1] == color[2]
     (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
@@ -117,14 +127,18 @@ def test_a_name_without_room_is_left_out():
 
 
 def test_titles_count_what_the_table_holds(tables):
-    table = tables["bias"]
+    table = mixed(tables["bias"])
     counts = table[table["significant"]]["direction"].value_counts()
     title = volcano(table).get_suptitle()
     assert re.findall(r"\d+", title) == [
         str(counts.sum()), str(len(table)), str(counts["positive"]), str(counts["negative"])
     ]  # fmt: skip
     confirmed = confirmation(table)
-    assert re.findall(r"\d+", confirmed.get_suptitle()) == [str(table["confirmed"].sum()), str(counts.sum())]
+    kept = (table["confirmed"] & table["confirmed_within"] & ~table["reversed"]).sum()
+    assert 0 < kept <= table["confirmed"].sum() - 2
+    assert re.findall(r"\d+", confirmed.get_suptitle()) == [
+        str(table["confirmed"].sum()), str(counts.sum()), str(kept)
+    ]  # fmt: skip
     rows = table[table["significant"]]
     same = int(((rows["odds"] > 1) == (rows["test_odds"] > 1)).sum())
     rank = table["odds"].corr(table["test_odds"], method="spearman")
@@ -175,7 +189,7 @@ def test_the_landscape_counts_and_lists(tables):
     heights = [bar.get_height() for bar in histogram.patches]
     assert sum(heights) == len(table)
     full = [bar for bar in histogram.patches if same_color(bar.get_facecolor(), POSITIVE)]
-    within = table["significant"] & (table["cmh_q"] < 0.05)
+    within = table["significant"] & (table["cmh_q"] < 0.05) & ~table["reversed"]
     assert sum(bar.get_height() for bar in full) == (within & (table["odds"] > 1)).sum()
     rows = landscape.set_index("set")
     widths = np.array([bar.get_width() for bar in counts.patches]).reshape(len(SETS), 4)

@@ -289,7 +289,7 @@ def test_a_page_tells_what_the_tables_hold(tables, cards):
 def test_what_is_not_known_is_said(cards):
     card = cards[0]
     bias = card.bias | {"near_end": 0, "auroc_active": np.nan, "test_q": np.nan, "cmh_odds": np.inf, "cmh_low": 0.0}
-    bias |= {"cmh_high": np.inf, "test": "fisher"}
+    bias |= {"cmh_high": np.inf, "test": "fisher", "test_cmh_q": np.nan}
     missing = {
         f"{name}{suffix}": np.nan for name in ("chromosome", "dataset") for suffix in ("", "_share", "_q", "_lift")
     }
@@ -303,10 +303,10 @@ def test_what_is_not_known_is_said(cards):
     assert page(weak).get_suptitle().endswith("but is not significant")
     for wanted in (
         "undefined",
-        "not tested",
+        "not tested | not tested",
         "one dictionary",
         "on in no false call",
-        "within type, size and dataset: undefined",
+        "within strata: undefined",
     ):
         assert wanted in texts
     assert texts.count("none") >= len(examples)

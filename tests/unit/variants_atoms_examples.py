@@ -66,6 +66,7 @@ def drawn_calls(seed, calls=900, atoms=24, planted=True, datasets=("a", "b")):
             "dataset": random.choice(datasets, calls),
         }
     )
+    samples["has_sequence"] = np.arange(calls) % 4 > 0
     samples["size"] = np.where(samples["type"] == "BND", -1, 10 ** random.uniform(1.7, 4.5, calls)).astype(int)
     roles = random.choice(["train", "validation", "test", "excluded"], calls, p=[0.6, 0.1, 0.2, 0.1])
     if planted:

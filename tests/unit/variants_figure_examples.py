@@ -31,6 +31,7 @@ def example_calls(calls=900, atoms=40, datasets=2, types=tuple(TYPES), strength=
             "type": kinds,
             "size": sizes,
             "dataset": random.choice([f"bench_{place}" for place in range(datasets)], calls),
+            "has_sequence": np.arange(calls) % 4 > 0,
         }
     )
     samples["contig"] = "chr" + samples["chromosome"]

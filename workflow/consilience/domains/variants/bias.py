@@ -29,14 +29,20 @@ LISTED = 10  # atoms a direction in `top_biased`
 POSITIVE, NEGATIVE, NONE = "positive", "negative", "none"
 COUNTS = ("TP_on", "FP_on", "TP_off", "FP_off")
 TOLD = ("atom", "odds", "support", "TP_on", "FP_on", "odds_low", "odds_high", "near_end", "fdr_corrected", "cmh_odds",
-        "confirmed")  # fmt: skip
+        "cmh_q", "confirmed", "confirmed_within")  # fmt: skip
+# What else says both whether an atom is on and whether a call is true: calls are compared within groups of one kind.
+STRATA = ["type", "bin", "dataset", "has_sequence"]
 LIST_COLUMNS = ("feature", "target", "direction")
 
 
 def strata_of(samples: pd.DataFrame) -> np.ndarray:
-    """Return the stratum of calls (calls,), from 0: one for each type, size bin and dataset that occur together."""
+    """Return the stratum of calls (calls,), from 0: one for each combination of `STRATA` that occurs.
+
+    That a call has a consensus sequence counts, since k-mers that it lacks stand at their mean: calls without one have
+    few atoms on.
+    """
     bins = size_bins(samples["size"].to_numpy())
-    return samples.assign(bin=bins).groupby(["type", "bin", "dataset"], sort=True).ngroup().to_numpy()
+    return samples.assign(bin=bins).groupby(STRATA, sort=True).ngroup().to_numpy()
 
 
 def near_end(odds: Odds) -> np.ndarray:
@@ -65,11 +71,13 @@ def bias_table(
     """Return a row for every atom that at least `minimum_support` training calls have on, most biased first.
 
     `codes` (calls, atoms) has the columns that `features`, with name and atom, describes; `labels`, `samples` (type,
-    size, dataset) and `roles` are by call, 1 being a true call. Counts, odds, `auroc` and `fdr_corrected`, over all
-    rows, are of the training role, `cmh_*` within its strata (`strata`: those with information), and `test_*` of the
-    test role; `test_q` is corrected over the atoms significant in training, and NaN for others. `confirmed` are those
-    whose odds are on the same side of 1 in the test role and whose `test_q` is small. `near_end` is the end nearest 0
-    of the log odds ratio's interval.
+    size, dataset, has_sequence) and `roles` are by call, 1 being a true call. Counts, odds, `auroc` and
+    `fdr_corrected`, over all rows, are of the training role, `cmh_*` within its strata (`strata`: those with
+    information), and `test_*` of the test role, `test_cmh_*` within its strata; `test_q` is corrected over the atoms
+    significant in training, `test_cmh_q` over those with a small `cmh_q`, and NaN for others. `confirmed` are those
+    whose odds are on the same side of 1 in the test role and whose `test_q` is small, `confirmed_within` those of
+    which `cmh_odds` and `test_cmh_q` say so. `near_end` is the end nearest 0 of the log odds ratio's interval;
+    `direction` is that of `odds`, and `reversed` are atoms with a small `cmh_q` whose `cmh_odds` are on its other side.
 
     Raises ConsilienceError for a role without calls of both classes.
     """
@@ -81,9 +89,12 @@ def bias_table(
     found = pd.DataFrame({"atom": features["atom"].to_numpy()[kept], "feature": features["name"].to_numpy()[kept]})
     found = pd.concat([found, _of_training(counts), _within_strata(counts)], axis=1)
     found["auroc"], found["auroc_active"] = auroc(training, labels[rows])
-    test = tables(held_out[:, kept], labels[roles == "test"])
+    rows = np.flatnonzero(roles == "test")
+    test = tables(held_out[:, kept], labels[rows], strata_of(samples.iloc[rows]))
     found = pd.concat([found, _of_test(test, found)], axis=1)
     found["direction"] = np.select([found["odds"] > 1, found["odds"] < 1], [POSITIVE, NEGATIVE], NONE)
+    turned = np.sign(found["odds"] - 1) * np.sign(found["cmh_odds"] - 1) < 0
+    found["reversed"] = turned & (found["cmh_q"] < FALSE_SHARE)
     order = np.lexsort((found["atom"], found["p"], -found["near_end"].abs()))
     return found.iloc[order].reset_index(drop=True)
 
@@ -140,11 +151,11 @@ def _within_strata(counts: Tables) -> pd.DataFrame:
 
 def _of_test(counts: Tables, training: pd.DataFrame) -> pd.DataFrame:
     _, p, odds = associations(counts)
-    asked = training["significant"].to_numpy()
-    corrected = np.full(len(p), np.nan)
-    corrected[asked] = _corrected(p[asked])
+    within, counted = mantel_haenszel(counts), _counts(counts)
+    corrected = _corrected_of(p, training["significant"].to_numpy())
+    corrected_within = _corrected_of(within.p, (training["cmh_q"] < FALSE_SHARE).to_numpy())
     same = (odds.ratio > 1) == (training["odds"] > 1)
-    counted = _counts(counts)
+    same_within = (within.odds.ratio > 1) == (training["cmh_odds"] > 1)
     return pd.DataFrame(
         {
             "test_TP_on": counted["TP_on"],
@@ -154,9 +165,20 @@ def _of_test(counts: Tables, training: pd.DataFrame) -> pd.DataFrame:
             "test_high": odds.high,
             "test_p": p,
             "test_q": corrected,
+            "test_cmh_odds": within.odds.ratio,
+            "test_cmh_p": within.p,
+            "test_cmh_q": corrected_within,
             "confirmed": same & (corrected < FALSE_SHARE),
+            "confirmed_within": same_within & (corrected_within < FALSE_SHARE),
         }
     )
+
+
+def _corrected_of(p: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return p (atoms,) corrected for the number of those `asked`, NaN for others."""
+    corrected = np.full(len(p), np.nan)
+    corrected[asked] = _corrected(p[asked])
+    return corrected
 
 
 def _corrected(p: np.ndarray) -> np.ndarray:
@@ -189,22 +211,25 @@ def chi2_list(table: pd.DataFrame, top: int) -> pd.DataFrame:
 def landscape(table: pd.DataFrame, atoms: int) -> pd.DataFrame:
     """Count the atoms of `bias_table` by odds ratio, a row a set of them; `atoms` is the number of alive ones.
 
-    Columns: set (tested, significant, cmh_significant, confirmed, or not_tested: too little support), atoms, above_1,
-    below_1, above_2, below_half by odds ratio, and support_mean, _median, _minimum and _maximum; what a set without
-    atoms, or not tested, does not have is empty.
+    Columns: set (tested, significant, cmh_significant, confirmed, confirmed_within, or not_tested: too little support),
+    atoms, above_1, below_1, above_2, below_half by odds ratio, that within strata for the two sets that strata tell,
+    and support_mean, _median, _minimum and _maximum; what a set without atoms, or not tested, does not have is empty.
     """
     sets = {
-        "tested": np.ones(len(table), bool),
-        "significant": table["significant"],
-        "cmh_significant": table["cmh_q"] < FALSE_SHARE,
-        "confirmed": table["confirmed"],
+        "tested": (np.ones(len(table), bool), "odds"),
+        "significant": (table["significant"], "odds"),
+        "cmh_significant": (table["cmh_q"] < FALSE_SHARE, "cmh_odds"),
+        "confirmed": (table["confirmed"], "odds"),
+        "confirmed_within": (table["confirmed_within"], "cmh_odds"),
     }
-    rows = [{"set": name} | _landscape_of(table[np.asarray(chosen, bool)]) for name, chosen in sets.items()]
+    rows = [
+        {"set": name} | _landscape_of(table[np.asarray(chosen, bool)], odds) for name, (chosen, odds) in sets.items()
+    ]
     return pd.DataFrame([*rows, {"set": "not_tested", "atoms": atoms - len(table)}])
 
 
-def _landscape_of(table: pd.DataFrame) -> dict[str, Any]:
-    odds, support = table["odds"], table["support"]
+def _landscape_of(table: pd.DataFrame, ratio: str) -> dict[str, Any]:
+    odds, support = table[ratio], table["support"]
     return {
         "atoms": len(table),
         "above_1": (odds > 1).sum(),

@@ -15,6 +15,7 @@ from consilience.domains.variants.marks import (
     FALSE_SHARE,
     MINUS,
     OF_CALLS,
+    STRATA,
     doublings,
     empty_figure,
     handle,
@@ -24,6 +25,7 @@ from consilience.domains.variants.marks import (
     plural,
     strength,
     strongest,
+    survives,
     symmetric,
 )
 from consilience.figures.style import BLACK, GRAY, entitle, lighten, new_figure, styled
@@ -44,18 +46,22 @@ def sizes_of(support: pd.Series) -> np.ndarray:
     return (SIZES[0] + (SIZES[1] - SIZES[0]) * share) * np.sqrt(min(1, FEW / max(1, len(support))))
 
 
-def scatter_atoms(axes: Axes, table: pd.DataFrame, along: np.ndarray, across: np.ndarray, filled: pd.Series) -> None:
-    """Draw a point an atom: gray without evidence, else in the color of its direction, full where `filled`."""
+def scatter_atoms(axes: Axes, table: pd.DataFrame, along: np.ndarray, across: np.ndarray) -> None:
+    """Draw a point an atom: gray without evidence, else in the color of its direction.
+
+    Full where the test role confirms it within strata too, light where in all its calls only, empty elsewhere.
+    """
+    within, confirmed = survives(table), table["confirmed"]
     areas, significant = sizes_of(table["support"]), table["significant"].to_numpy(bool)
     quiet = ~significant
     axes.scatter(along[quiet], across[quiet], s=areas[quiet], color=QUIET, alpha=0.6, linewidths=0, zorder=2)
     # Small points last, so that no large one hides them.
     order = np.argsort(-areas, kind="stable")
     for direction, color in COLORS.items():
-        for full in (False, True):
-            chosen = significant & (table["direction"] == direction) & (filled == full)
+        faces = ((~confirmed, "white"), (confirmed & ~within, lighten(color)), (within, color))
+        for of_them, face in faces:
+            chosen = significant & (table["direction"] == direction) & of_them
             rows = order[chosen.to_numpy()[order]]
-            face = color if full else "white"
             axes.scatter(
                 along[rows],
                 across[rows],
@@ -68,7 +74,7 @@ def scatter_atoms(axes: Axes, table: pd.DataFrame, along: np.ndarray, across: np
             )
 
 
-def keys(axes: Axes, table: pd.DataFrame, columns: int = 4) -> None:
+def keys(axes: Axes, table: pd.DataFrame, columns: int = 3) -> None:
     """Write the keys of points above the axes; only what the figure holds."""
     shown = table[table["significant"]]
     found = [
@@ -76,6 +82,8 @@ def keys(axes: Axes, table: pd.DataFrame, columns: int = 4) -> None:
         for name in DIRECTIONS
         if (shown["direction"] == name).any()
     ]
+    if (shown["confirmed"] & ~survives(shown)).any():
+        found.append(handle("confirmed, not within strata", BLACK, markerfacecolor=lighten(BLACK)))
     if not shown["confirmed"].all():
         found.append(handle("not confirmed on test calls", BLACK, filled=False))
     if (~table["significant"]).any():
@@ -110,7 +118,7 @@ def volcano(table: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     along, across = doublings(table["odds"]), strength(table["fdr_corrected"])
     _null_lines(axes, -np.log10(FALSE_SHARE))
-    scatter_atoms(axes, table, along, across, table["confirmed"])
+    scatter_atoms(axes, table, along, across)
     axes.set_xlim(-symmetric(along), symmetric(along))
     axes.set_ylim(-0.03 * across.max() - 0.05, 1.1 * max(across.max(), 2))
     odds_ticks(axes, "x", "odds ratio of a true call, atom on against off (log scale)")
@@ -126,8 +134,8 @@ def volcano(table: pd.DataFrame) -> Figure:
         counted(table),
         "A point is an atom, by the calls of the training role; the larger, the more of them have it on. Numbers "
         "name the strongest atoms. Right: on more often in true calls, left: in false ones. Full: the test role "
-        "confirms it.\nIt looks bad where all points lie below the dashed line, or where most of the colored ones "
-        "are empty.",
+        f"confirms it within strata too ({STRATA}).\nIt looks bad where all points lie below the dashed line, or where "
+        "few of the colored ones are full.",
     )
     name_strongest(axes, table, along, across)
     return figure
@@ -165,7 +173,7 @@ def bias_support(table: pd.DataFrame) -> Figure:
     band = chance_band(table, np.minimum(places, calls))
     axes.fill_between(places, -band, band, color=CHANCE, linewidth=0, zorder=0)
     axes.axhline(0, color=GRAY, linewidth=0.7, zorder=1)
-    scatter_atoms(axes, table, along, across, table["confirmed"])
+    scatter_atoms(axes, table, along, across)
     axes.set_xscale("log")
     axes.set_xlim(*ends)
     reach = symmetric(across, 1.5)
@@ -207,7 +215,7 @@ def confirmation(table: pd.DataFrame) -> Figure:
     low, high = (np.clip(doublings(shown[name]), -reach, reach) for name in ("test_low", "test_high"))
     colors = [lighten(COLORS.get(name, GRAY)) for name in shown["direction"]]
     axes.vlines(along[table["significant"].to_numpy(bool)], low, high, colors=colors, linewidth=0.9, zorder=2)
-    scatter_atoms(axes, table, along, across, table["confirmed"])
+    scatter_atoms(axes, table, along, across)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", anchor="W")
     odds_ticks(axes, "x", "odds ratio, training role (log scale)")
     odds_ticks(axes, "y", "odds ratio, test role (log scale)")
@@ -222,7 +230,9 @@ def _confirmed(table: pd.DataFrame) -> str:
     if not significant:
         return "No atom is significant: there is none to confirm"
     confirmed = int(table["confirmed"].sum())
-    return f"Held-out calls confirm {confirmed} of {plural(significant, 'significant atom')}"
+    within = int(survives(table).sum())
+    told = f"Held-out calls confirm {confirmed} of {plural(significant, 'significant atom')}"
+    return f"{told}, {within} of them within strata too" if confirmed else told
 
 
 def _agreement(table: pd.DataFrame, along: np.ndarray, across: np.ndarray) -> str:
@@ -234,7 +244,7 @@ def _agreement(table: pd.DataFrame, along: np.ndarray, across: np.ndarray) -> st
     return (
         f"{told}Spearman's correlation over all {plural(len(table), 'atom')}: {correlation}. Lines: 95 % intervals "
         "of the test role; dashed: the same in both roles. Confirmed: the same direction, and q < 0.05 over the "
-        "atoms tested again. Points nearer the horizontal line than the dashed one are what choosing the largest "
-        "does: winners shrink.\nIt looks bad where colored points lie on the horizontal line, or in the quadrants "
-        "of the other direction."
+        f"atoms tested again; full: within strata too ({STRATA}). Points nearer the horizontal line than the dashed "
+        "one are what choosing the largest does: winners shrink.\nIt looks bad where colored points lie on the "
+        "horizontal line, or in the quadrants of the other direction."
     )

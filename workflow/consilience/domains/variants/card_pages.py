@@ -23,6 +23,7 @@ from consilience.domains.variants.landscape_plots import ESTIMATES, draw_estimat
 from consilience.domains.variants.marks import (
     HALO,
     LEANS,
+    STRATA,
     atom_name,
     color_of,
     doublings,
@@ -116,8 +117,19 @@ def _title(card: Card) -> str:
     name = atom_name(row["atom"]).capitalize()
     if row["near_end"] == 0:
         return f"{name}: no bias that is certain"
-    evidence = "confirmed on test calls" if row["confirmed"] else "not confirmed on test calls"
-    return f"{name} {LEANS[str(row['direction'])]}, {evidence if row['significant'] else 'but is not significant'}"
+    return f"{name} {LEANS[str(row['direction'])]}, {_evidence(row)}"
+
+
+def _evidence(row: Mapping[str, object]) -> str:
+    """Say what test calls, and strata, leave of a bias."""
+    if not row["significant"]:
+        return "but is not significant"
+    if row["reversed"]:
+        return "but the other way within strata"
+    within = row["confirmed_within"]
+    if row["confirmed"]:
+        return f"confirmed on test calls, {'also' if within else 'but not'} within strata"
+    return f"not confirmed on test calls{', but within strata' if within else ''}"
 
 
 def _odds(axes: Axes, card: Card) -> None:
@@ -152,9 +164,9 @@ def _facts(axes: Axes, card: Card) -> None:
         "training calls that have it on": f"{row['support']:,} ({percent(row['support_share'])})",
         "true calls among them": f"{percent(atom['precision'])} (all: {percent(atom['base_rate'])})",
         f"q ({'Fisher' if row['test'] == 'fisher' else 'χ²'})": probability(row["fdr_corrected"]),
-        "q within type, size, dataset": probability(row["cmh_q"]),
+        "q within strata": probability(row["cmh_q"]),
         "same ratio in all strata, p": probability(row["homogeneity_p"]),
-        "q, test calls": probability(row["test_q"]),
+        "q, test calls | within strata": f"{probability(row['test_q'])} | {probability(row['test_cmh_q'])}",
         "AUROC of the activation": number(row["auroc"], ".2f"),
         "AUROC where it is on": number(row["auroc_active"], ".2f"),
         "activation, median | 90 % | most": " | ".join(
@@ -215,7 +227,7 @@ def _caption() -> str:
     return (
         "Statistics are of the training role, except those of test calls. Ticks: the share among all calls. "
         "Over-represented: of all chromosomes and datasets the one that stands out most (hypergeometric test, q "
-        "over all atoms and groups).\nIt looks bad where the diamond stands on 1 (the bias is of type or size), "
-        "where one chromosome or dataset holds most calls, and where the calls that excite it most are of the "
+        f"over all atoms and groups). Strata: {STRATA}.\nIt looks bad where the diamond stands on 1 (the bias is of "
+        "strata), where one chromosome or dataset holds most calls, and where the calls that excite it most are of the "
         "other class."
     )

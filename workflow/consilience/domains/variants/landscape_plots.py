@@ -13,6 +13,7 @@ from consilience.domains.variants.marks import (
     DIRECTIONS,
     FALSE_SHARE,
     OF_CALLS,
+    STRATA,
     atom_name,
     doublings,
     empty_figure,
@@ -28,15 +29,15 @@ from consilience.figures.style import BLACK, GRAY, entitle, lighten, new_figure,
 
 LISTED = 10  # atoms of either direction
 SETS = {
-    "tested": "tested",
     "significant": "significant",
     "cmh_significant": "significant\nwithin strata",
     "confirmed": "confirmed on\ntest calls",
+    "confirmed_within": "confirmed\nwithin strata",
 }
 # What is drawn of an atom, with its place in the line, its mark and the columns of its value and interval.
 ESTIMATES = {
     "all training calls": (-0.24, "o", True, ("odds", "odds_low", "odds_high")),
-    "within type, size and dataset": (0.0, "D", True, ("cmh_odds", "cmh_low", "cmh_high")),
+    "within strata": (0.0, "D", True, ("cmh_odds", "cmh_low", "cmh_high")),
     "test calls": (0.24, "o", False, ("test_odds", "test_low", "test_high")),
 }
 
@@ -69,9 +70,9 @@ def bias_landscape(table: pd.DataFrame, landscape: pd.DataFrame) -> Figure:
         counted(table),
         f"{_support(landscape)}{untested}Significant: q < {FALSE_SHARE} over all tested atoms. Below, the strongest "
         "first, ranked by the end of the interval that is nearest 1, with 95 % intervals; an arrow: the interval "
-        "goes on. Diamonds compare calls of one type, size bin and dataset with each other alone.\nIt looks bad "
-        "where diamonds stand on 1 while points do not: then an atom knows no more than the type or the size of a "
-        "call.",
+        f"goes on. Within strata, {STRATA}, are compared with each other alone.\nIt looks bad "
+        "where diamonds stand on 1 while points do not, and where bars within strata are much shorter: then an atom "
+        "knows no more than what makes strata.",
     )
     return figure
 
@@ -89,7 +90,7 @@ def _histogram(axes: Axes, table: pd.DataFrame) -> None:
     values = doublings(table["odds"])
     reach = max(1.0, np.ceil(2 * np.abs(values).max()) / 2)
     bins = np.arange(-reach, reach + 0.25, 0.5)
-    within = (table["cmh_q"] < FALSE_SHARE) & table["significant"]
+    within = (table["cmh_q"] < FALSE_SHARE) & table["significant"] & ~table["reversed"]
     base = np.zeros(len(bins) - 1)
     for chosen, kind in ((~table["significant"], "none"), (table["significant"] & ~within, "light"), (within, "full")):
         counts = np.histogram(values[chosen.to_numpy()], bins)[0]

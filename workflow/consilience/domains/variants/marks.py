@@ -21,6 +21,7 @@ COLORS = {"positive": POSITIVE, "negative": NEGATIVE}
 OF_CALLS = {"positive": "true calls", "negative": "false calls", "none": "neither"}
 LEANS = {"positive": "leans to true calls", "negative": "leans to false calls", "none": "leans to neither"}
 FALSE_SHARE = 0.05  # q below is significant, as in the tables
+STRATA = "calls of one type, size bin and dataset, all with or all without a consensus sequence"
 WIDEST = 2.0**10  # odds ratios beyond are drawn at the edge
 TINY = 1e-300  # a p of 0 is drawn as this
 POINT = 4  # dots around the middle of a point that no name may touch
@@ -97,6 +98,11 @@ def strongest(table: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return the first `count` significant atoms of either direction; the table has the strongest first."""
     rows = table[table["significant"]]
     return rows[rows["direction"].isin(DIRECTIONS)].groupby("direction", sort=False).head(count)
+
+
+def survives(table: pd.DataFrame) -> pd.Series:
+    """Say of which confirmed atoms (atoms,) the test role confirms the same direction within strata too."""
+    return table["confirmed"] & table["confirmed_within"] & ~table["reversed"]
 
 
 def odds_ticks(axes: Axes, which: str = "x", label: str = "odds ratio") -> None:

@@ -6,7 +6,7 @@ Needs no torch: the codes of all calls are read once.
 
 from consilience.attribution.selection import check_split
 from consilience.dataset import Dataset
-from consilience.domains.variants.bias import bias_table, chi2_list, landscape, top_biased
+from consilience.domains.variants.bias import FALSE_SHARE, bias_table, chi2_list, landscape, top_biased
 from consilience.domains.variants.codes import code_features, sparse_codes
 from consilience.files import read_table, write_json, write_table
 from consilience.jobs import job
@@ -26,6 +26,7 @@ if "snakemake" in globals():
         write_table(output.chi2, chi2_list(table, params.top))
         write_table(output.landscape, landscape(table, len(features)))
         log.info(
-            "%d of %d atoms tested, %d significant, %d of them confirmed by the test role",
+            "%d of %d atoms tested, %d significant, %d of them confirmed by the test role; within strata %d and %d",
             len(table), len(features), table["significant"].sum(), table["confirmed"].sum(),
+            (table["cmh_q"] < FALSE_SHARE).sum(), table["confirmed_within"].sum(),
         )  # fmt: skip
