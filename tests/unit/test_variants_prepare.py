@@ -25,7 +25,7 @@ from tests.unit.variants_examples import (
     write_vcf,
 )
 
-SETTINGS = {"k": 3, "attributes": ["HOMLEN", "PE", "SRQ", "CN"], "flank": 20, "maximum_sequence": 100}
+SETTINGS = {"k": 3, "attributes": ["HOMLEN", "PE", "SRQ", "CN"], "flank": 20, "maximum_sequence": 100, "multi": "keep"}
 SEQUENCES = drawn_reference()
 CONSENSUS = [drawn_sequence(np.random.default_rng(seed), 60) for seed in range(4)]
 TRUE = [
@@ -103,7 +103,7 @@ def test_a_dataset_is_what_the_files_hold(tmp_path):
     assert (values[:, :6].sum(axis=1) == 1).all()
     # Sizes, HOMLEN, PE and SRQ; None where the call has none.
     expected = [
-        (30, 0, 3, -0.5), (400, None, 7, None), (25, None, 0, None), (None, None, 2, None), (None, 12, 1, None),
+        (30, 0, 3, -0.5), (400, None, 7, None), (25, None, 0, None), (None, None, 2, None), (50, 12, 1, None),
         (60, None, None, None),
     ]  # fmt: skip
     for row, told in enumerate(expected):
@@ -127,7 +127,7 @@ def test_the_table_tells_where_calls_are(tmp_path):
         ("d2", "1", "chr1", 200, 600, "DEL", 400, "bench", "LowQual"),
         ("i1", "2", "chr2", 900, 900, "INS", 25, "bench", "PASS"),
         ("b1", "X", "chrX", 950, 950, "BND", NO_SIZE, "bench", "PASS"),
-        ("c1", "1", "chr1", 40, 90, "CNV", NO_SIZE, "bench", "PASS"),
+        ("c1", "1", "chr1", 40, 90, "CNV", 50, "bench", "PASS"),
         ("i2", "1", "chr1", 50, 50, "INS", 60, "bench", "PASS"),
     ]
     assert list(samples[COLUMNS].itertuples(index=False, name=None)) == rows
@@ -226,16 +226,6 @@ def test_an_attribute_that_is_no_number_is_refused(tmp_path):
     )
 
 
-def test_an_attribute_of_one_file_is_absent_in_the_others(tmp_path):
-    fields = {name: kind for name, kind in FIELDS.items() if name != "PE"}
-    plain = [line.replace("PE=1;", "") for line in FALSE]
-    folder = bench_of(tmp_path)
-    write_vcf(folder / "fp.vcf.gz", plain, fields=fields)
-    branches, *_, features, _, _ = made(folder, tmp_path / "dataset.h5")
-    place = features["name"].tolist().index("log1p PE")
-    assert branches["attributes"][1][:, place].tolist() == [False] * 4 + [True] * 2
-
-
 def test_calls_without_unique_names_are_named_by_their_place(tmp_path):
     calls = [deletion(".", 100), deletion(".", 100, 90), deletion("d", 100)]
     samples = made(bench_of(tmp_path, calls, [deletion("d", 70)]), tmp_path / "dataset.h5")[2]
@@ -280,16 +270,25 @@ def test_a_file_without_calls_is_refused(tmp_path, name):
     refused(tmp_path, folder, rf"{name}\.vcf\.gz: no calls; expected {kind} calls")
 
 
-def test_a_call_that_is_both_is_refused(tmp_path):
+@pytest.mark.parametrize("memory", [1, 2**24])
+def test_the_false_copy_of_a_true_call_is_left_out(tmp_path, memory):
     twin = TRUE[1].replace("\td2\t", "\tother\t").replace("PE=7", "PE=8")
-    folder = bench_of(tmp_path, false=[*FALSE, twin])
-    refused(
-        tmp_path,
-        folder,
-        r"fp\.vcf\.gz: record chr1:200:other: the same call is in .*tp-comp\.vcf\.gz; expected it in one",
-    )
-    for other in (twin.replace("SVLEN=-400", "SVLEN=-401"), twin.replace("\t200\t", "\t201\t")):
-        assert len(made(bench_of(tmp_path / "b", false=[other]), tmp_path / "b.h5")[1]) == 5
+    other = made(bench_of(tmp_path / "b", false=[FALSE[0], twin, FALSE[1], twin]), tmp_path / "b.h5", memory=memory)
+    same(made(bench_of(tmp_path / "a"), tmp_path / "a.h5"), other)
+    row = other[-1].set_index("step").loc["duplicates"]
+    assert row["rule"] == "false calls that are true calls of their bench too: left out"
+    assert (row["samples_before"], row["samples_after"]) == (8, 6)
+    assert other[-1]["samples_after"].iloc[-1] == 6
+    for single in (twin.replace("SVLEN=-400", "SVLEN=-401"), twin.replace("\t200\t", "\t201\t")):
+        assert len(made(bench_of(tmp_path / "c", false=[single]), tmp_path / "c.h5")[1]) == 5
+    message = r"fp\.vcf\.gz: no calls: all 2 are true calls of the bench too, or flagged Multi; expected false calls"
+    refused(tmp_path / "d", bench_of(tmp_path / "d", false=[twin, twin]), message)
+
+
+def test_a_call_that_another_bench_has_as_true_is_kept(tmp_path):
+    folders = [bench_of(tmp_path / "a"), bench_of(tmp_path / "b", true=TRUE[:1], false=TRUE[1:])]
+    benches = [{"dataset": folder.parent.name, "path": str(folder)} for folder in folders]
+    assert made({"benches": benches}, tmp_path / "dataset.h5")[1].tolist() == [1, 1, 1, 1, 0, 0, 1, 0, 0, 0]
 
 
 def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
@@ -308,7 +307,7 @@ def test_the_real_calls_are_read_whole(shared_data, tmp_path):
     folder = shared_data / "variants"
     if not all((folder / name).is_file() for name in ("tp-comp.vcf.gz", "fp.vcf.gz")):
         pytest.skip("the calls of the Truvari bench are not here")
-    branches, target, samples, features, *_ = made(folder, tmp_path / "dataset.h5", SETTINGS | {"k": 4})
+    branches, target, samples, features, _, audit = made(folder, tmp_path / "dataset.h5", SETTINGS | {"k": 4})
     assert (len(target), target.sum(), len(features)) == (9019, 6236, 5 + 1 + 3 + 2 * 136)
     records = [
         (file, record)
@@ -332,3 +331,25 @@ def test_the_real_calls_are_read_whole(shared_data, tmp_path):
     assert samples["type"].value_counts().to_dict() == {"DEL": 8752, "INS": 267}
     assert samples["has_sequence"].sum() == 7525
     assert (~branches["consensus"][1]).all(axis=1).sum() == 7525
+    rows = audit.set_index("step")
+    assert rows.loc["duplicates", ["samples_before", "samples_after"]].tolist() == [9019, 9019]
+    assert rows.loc["sizes", "samples_after"] == 0
+    assert rows.loc["multi", ["rule", "samples_after"]].tolist() == ["false calls flagged Multi: kept", 212]
+
+
+def test_the_real_mapping_qualities_are_those_of_reads(shared_data, tmp_path):
+    folder = shared_data / "variants"
+    if not all((folder / name).is_file() for name in ("tp-comp.vcf.gz", "fp.vcf.gz")):
+        pytest.skip("the calls of the Truvari bench are not here")
+    settings = SETTINGS | {"multi": "drop", "attributes": ["MAPQ", "SRMAPQ"]}
+    branches, target, _, _, _, audit = made(folder, tmp_path / "dataset.h5", settings)
+    # Counted by grep: 212 false calls are flagged Multi; 5,239 calls have PE=0;MAPQ=0, and 7 of these are flagged.
+    assert (len(target), target.sum()) == (9019 - 212, 6236)
+    values, mask = branches["attributes"]
+    assert mask[:, 6].sum() == 5239 - 7
+    assert (values[~mask[:, 6], 6] > 0).all()
+    counts = audit.set_index("rule")["samples_after"]
+    assert counts["INFO/MAPQ is absent where PE is 0 or absent"] == 5239 - 7
+    assert counts["INFO/MAPQ"] == 9019 - 212 - (5239 - 7)
+    assert counts["INFO/SRMAPQ"] == (~mask[:, 7]).sum()
+    assert "INFO/SRMAPQ is absent where SR is 0 or absent" not in counts

@@ -5,7 +5,7 @@ import gzip
 import pysam
 import pytest
 
-from consilience.domains.variants.calls import LABEL_FIELDS, NO_SIZE
+from consilience.domains.variants.calls import LABEL_FIELDS, NO_SIZE, chromosome_of
 from consilience.domains.variants.vcf import count_calls, declared, read_calls, refuse_answers
 from consilience.errors import ConsilienceError
 from tests.unit.variants_examples import FIELDS, record, write_vcf
@@ -27,7 +27,16 @@ CALLS = {
     "breakend": (record("a", alt="N[chr2:50[", SVTYPE="BND", SVLEN=80, END=300), ("BND", 100, NO_SIZE)),
     "mate elsewhere": (record("a", alt="<TRA>", SVTYPE="TRA", CHR2="chr2", END=20), ("BND", 100, NO_SIZE)),
     "subtype": (record("a", alt="<DUP:TANDEM>", SVTYPE="DUP:TANDEM", SVLEN=30, END=130), ("DUP", 130, 30)),
-    "another type": (record("a", alt="<CNV>", SVTYPE="CNV", END=180), ("CNV", 180, NO_SIZE)),
+    "copy number": (record("a", alt="<CNV>", SVTYPE="CNV", END=180), ("CNV", 180, 80)),
+    "another type": (record("a", alt="<CPX>", SVTYPE="CPX", END=180), ("CPX", 180, NO_SIZE)),
+    # Up to VCF 4.3, SVLEN is the difference of lengths.
+    "no difference": (record("a", alt="<INV>", SVTYPE="INV", SVLEN=0, END=400), ("INV", 400, 300)),
+    "no difference in copies": (record("a", alt="<CNV>", SVTYPE="CNV", SVLEN=0, END=180), ("CNV", 180, 80)),
+    "no difference, no reach": (record("a", SVTYPE="DEL", SVLEN=0, END=100), ("DEL", 100, NO_SIZE)),
+    "duplication by alleles": (record("a", alt="ACGTA", SVTYPE="DUP"), ("DUP", 100, 4)),
+    "duplication of what REF spells": (record("a", ref="ACG", alt="ACGCG", SVTYPE="DUP"), ("DUP", 102, 2)),
+    "insertion of 0": (record("a", alt="AACGT", SVTYPE="INS", SVLEN=0, INSLEN=0), ("INS", 100, 4)),
+    "insertion of 0, unknown": (record("a", alt="<INS>", SVTYPE="INS", SVLEN=0, END=100), ("INS", 100, NO_SIZE)),
 }  # fmt: skip
 FINE = record("fine", SVTYPE="DEL", END=200)
 
@@ -67,7 +76,8 @@ def test_a_call_holds_what_the_line_says(tmp_path):
 
 def test_what_a_line_leaves_open_is_absent(tmp_path):
     call = only(
-        write_vcf(tmp_path / "calls.vcf", [record("a", quality=".", filters=".", SVTYPE="DEL", PE=".")]), ["PE"]
+        write_vcf(tmp_path / "calls.vcf", [record("a", quality=".", filters=".", SVTYPE="DEL", PE=".", CONSENSUS=".")]),
+        ["PE"],
     )
     assert (call.quality, call.filter, call.consensus, call.attributes) == (None, ".", "", (None,))
     assert (call.alt, call.explicit) == ("<DEL>", False)
@@ -96,13 +106,45 @@ def test_plain_and_bgzipped_files_hold_the_same_calls(tmp_path):
 
 def test_a_header_tells_which_attributes_there_are(tmp_path):
     path = write_vcf(tmp_path / "calls.vcf", [FINE])
-    assert declared(path, ["PE", "nothing", "SRQ"]) == {"PE", "SRQ"}
+    sizes_and_sequence = {"SVLEN", "INSLEN", "CONSENSUS"}
+    assert declared(path, ["PE", "nothing", "SRQ"]) == {"PE", "SRQ"} | sizes_and_sequence
+    assert declared(path, ["SRMAPQ"]) == {"SRMAPQ", "SR"} | sizes_and_sequence
     for name, kind in (("PRECISE", "Number=0, Type=Flag"), ("CHR2", "Number=1, Type=String")):
         with pytest.raises(ConsilienceError, match=rf"calls\.vcf: INFO/{name} is declared as {kind}; an attribute is"):
             declared(path, ["PE", name])
     path = write_vcf(tmp_path / "two.vcf", [FINE], fields=FIELDS | {"PE": "2,Integer"})
     with pytest.raises(ConsilienceError, match="INFO/PE is declared as Number=2, Type=Integer"):
         declared(path, ["PE"])
+    assert declared(path, ["MAPQ"]) == {"MAPQ"} | sizes_and_sequence
+
+
+@pytest.mark.parametrize(
+    ("ref", "alt", "expected"),
+    [
+        ("A", "ACGT", ("", "CGT")),
+        ("acgt", "A", ("CGT", "")),
+        ("AAC", "AAG", ("AC", "AG")),
+        ("N", "ACGT", ("N", "ACGT")),
+        ("ACGT", "N", ("ACGT", "N")),
+        ("C", "GTT", ("C", "GTT")),
+    ],
+)
+def test_alleles_lose_the_first_base_only_where_they_share_it(tmp_path, ref, alt, expected):
+    path = write_vcf(tmp_path / "calls.vcf", [record("a", ref=ref, alt=alt, SVTYPE="DEL", SVLEN=3)])
+    assert only(path).alleles == expected
+
+
+@pytest.mark.parametrize(
+    ("contig", "expected"),
+    [
+        ("chr1", "1"), ("1", "1"), ("chrX", "X"), ("chrM", "MT"), ("MT", "MT"), ("chr17", "17"),
+        ("chr1_KI270706v1_random", "1"), ("22_KI270731v1_random", "22"), ("chrUn_KI270302v1", "Un"), ("chrY_x_y", "Y"),
+        ("NC_000001.11", "NC_000001.11"), ("scaffold_12", "scaffold_12"), ("contig_5", "contig_5"),
+        ("HLA-A*01:01", "HLA-A*01:01"), ("chr2L_extra", "2L_extra"), ("chr", "chr"), ("_1", "_1"),
+    ],
+)  # fmt: skip
+def test_only_a_chromosome_takes_in_its_contigs(contig, expected):
+    assert chromosome_of(contig) == expected
 
 
 @pytest.mark.parametrize("name", sorted(LABEL_FIELDS))

@@ -67,7 +67,7 @@ class Features:
     def _allele(self, call: Call, reference: Reference | None) -> str:
         """Return the bases that a call takes away and those it puts in, or the span of a symbolic allele."""
         if call.explicit:
-            removed, added = (allele[1 : 1 + self.maximum] for allele in (call.ref, call.alt))
+            removed, added = (allele[: self.maximum] for allele in call.alleles)
             return f"{removed}{BREAK}{added}"
         if reference is not None and call.type in SPANNING:
             return reference.within(call, self.maximum)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from consilience.domains.variants.benches import Bench, benches_of, reference_of
 from consilience.domains.variants.calls import CLASSES, TYPES
 from consilience.domains.variants.embeddings import prepare_embeddings
 from consilience.domains.variants.features import Features
+from consilience.domains.variants.fields import Fields, fields_of
 from consilience.domains.variants.references import Reference, open_reference
-from consilience.domains.variants.samples import call_row, sample_table
-from consilience.domains.variants.vcf import SPANNING, Call, count_calls, declared, read_calls, refuse_answers
+from consilience.domains.variants.samples import call_row, sample_table, tell_sizes
+from consilience.domains.variants.vcf import SPANNING, SUPPORTS, Call, count_calls, read_calls
 from consilience.errors import ConsilienceError
 from consilience.files import read_table, sha256
 
@@ -34,7 +35,8 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int,
     """Write `dataset` from the calls of Truvari benches or from embeddings, and return the audit.
 
     Calls are read twice, in blocks of about `memory` bytes; held is the table of samples alone. Calls stand in the
-    order of their files, bench by bench, true ones first. Nothing here is random: `seed` is not used. Raises
+    order of their files, bench by bench, true ones first; false calls that are true ones of their bench too are left
+    out, and, with `multi: drop`, those flagged Multi. Nothing here is random: `seed` is not used. Raises
     ConsilienceError.
     """
     del seed
@@ -42,14 +44,15 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int,
     if source["kind"] == "embeddings":
         return prepare_embeddings(Path(source["path"]), TARGET, dataset, memory)
     benches, fasta = benches_of(raw, source), reference_of(raw, source)
-    fields = _declared(benches, settings["attributes"])
+    fields = fields_of(benches, settings["attributes"])
     with open_reference(fasta) as reference:
-        survey = Survey(fields, settings["maximum_sequence"])
+        survey = Survey(fields, settings["maximum_sequence"], settings["multi"])
         for bench in benches:
             survey.read(bench, reference)
         features = survey.features(settings, reference is not None)
         audit = _audit(benches, survey, features, settings["attributes"])
         samples = survey.samples(audit)
+        tell_sizes(audit, samples)
         if source["kind"] == "simulate":
             samples = _with_planted(samples, raw[0].parent / "planted.tsv")
         files = [path for bench in benches for path, _ in bench.files]
@@ -59,59 +62,83 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int,
             writer.features(features.frame())
             writer.target(np.asarray(survey.labels))
             writer.samples(samples)
-            _write(writer, features, benches, reference, len(samples), memory)
+            _write(writer, features, survey, reference, memory)
     audit.step("dataset", f"written as {UNIT}, k = {features.k}")
     return audit.frame()
 
 
+@dataclass(frozen=True)
+class Part:
+    """A file of calls: how many it holds, and the numbers, from 0, of those that are left out."""
+
+    path: Path
+    calls: int
+    left_out: frozenset[int]
+
+
 @dataclass
 class Survey:
-    """What a first reading tells of all calls: the rows of the table, and what the audit counts."""
+    """What a first reading tells of all calls: the rows of the table, and what the audit counts.
 
-    fields: tuple[str, ...]
+    `multi` says whether false calls that Truvari flags so are kept ("keep") or left out ("drop").
+    """
+
+    fields: Fields
     maximum: int
+    multi: str
     rows: dict[str, list[Any]] = field(default_factory=dict)
     labels: list[int] = field(default_factory=list)
     qualities: list[float | None] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    files: list[tuple[Path, int]] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
     def read(self, bench: Bench, reference: Reference | None) -> None:
-        """Read the calls of a bench; refuses a file without calls, and a call that is both true and false."""
+        """Read the calls of a bench; refuses a file that has none, or none that is kept."""
         true: set[bytes] = set()
         for path, label in bench.files:
-            before = len(self.labels)
-            for call in read_calls(path, self.fields):
-                key = _key(call)
-                if label:
-                    true.add(key)
-                elif key in true:
-                    raise ConsilienceError(
-                        f"{path}: record {call.place}: the same call is in {bench.true}; expected it in one of the two"
-                    )
+            calls, left_out = 0, set()
+            for call in read_calls(path, self.fields.attributes, self.fields.one_sided):
                 if reference is not None:
                     reference.check(call, path, self.maximum)
-                self._add(call, label, bench.dataset, reference is not None)
-            if len(self.labels) == before:
-                raise ConsilienceError(f"{path}: no calls; expected {'true' if label else 'false'} calls")
-            self.files.append((path, len(self.labels) - before))
+                if label:
+                    true.add(_key(call))
+                if not label and self._refuses(call, true):
+                    left_out.add(calls)
+                else:
+                    self._add(call, label, bench.dataset, reference is not None)
+                calls += 1
+            if calls == len(left_out):
+                why = f": all {calls} are true calls of the bench too, or flagged Multi" if calls else ""
+                raise ConsilienceError(f"{path}: no calls{why}; expected {'true' if label else 'false'} calls")
+            self.parts.append(Part(path, calls, frozenset(left_out)))
+
+    def _refuses(self, call: Call, true: Collection[bytes]) -> bool:
+        """Count a false call that is true too or flagged Multi, and return whether it is left out.
+
+        Of two records of one call Truvari matches one, and the other, which counts as false, is as true.
+        """
+        twin = _key(call) in true
+        self.counts["twins"] += twin
+        self.counts["multi"] += call.multi and not twin
+        return twin or (call.multi and self.multi == "drop")
 
     def _add(self, call: Call, label: int, dataset: str, reference: bool) -> None:
         for name, value in call_row(call, dataset).items():
             self.rows.setdefault(name, []).append(value)
         self.labels.append(label)
         self.qualities.append(call.quality)
-        for name, value in zip(self.fields, call.attributes, strict=True):
+        for name, value in zip(self.fields.attributes, call.attributes, strict=True):
             self.counts[f"INFO/{name}"] += value is not None
+            self.counts[f"unsupported {name}"] += name in call.unsupported
         symbolic = not call.explicit and reference and call.type in SPANNING
-        longest = max(len(call.ref), len(call.alt)) - 1 if call.explicit else symbolic * (call.end - call.position)
+        longest = max(map(len, call.alleles)) if call.explicit else symbolic * (call.end - call.position)
         self.counts["alleles"] += longest > 0
         self.counts["cut"] += longest > self.maximum
 
     def features(self, settings: Mapping[str, Any], reference: bool) -> Features:
         """Return the features that these calls have; fields without a value in any call are none."""
         found = set(self.rows["type"])
-        kept = tuple(name for name in self.fields if self.counts[f"INFO/{name}"])
+        kept = tuple(name for name in self.fields.attributes if self.counts[f"INFO/{name}"])
         types = (*TYPES, *sorted(found - set(TYPES)))
         return Features(types, kept, settings["k"], settings["flank"], self.maximum, reference)
 
@@ -131,35 +158,46 @@ def _key(call: Call) -> bytes:
     return hashlib.blake2b("\t".join(map(str, told)).encode(), digest_size=16).digest()
 
 
-def _declared(benches: Sequence[Bench], attributes: Sequence[str]) -> tuple[str, ...]:
-    """Return the fields that the header of at least one file declares, in the order asked for."""
-    refuse_answers(attributes)
-    found = [declared(path, attributes) for bench in benches for path, _ in bench.files]
-    return tuple(name for name in attributes if any(name in own for own in found))
-
-
 def _audit(benches: Sequence[Bench], survey: Survey, features: Features, asked: Sequence[str]) -> Audit:
     """Tell what the files hold, and what of it is used."""
-    total = len(survey.labels)
-    note = ", ".join(f"{path.parent.name}/{path.name} {count}" for path, count in survey.files)
-    audit = Audit(total, len(features.frame()), "structural-variant calls", note)
+    note = ", ".join(f"{part.path.parent.name}/{part.path.name} {part.calls}" for part in survey.parts)
+    audit = Audit(sum(part.calls for part in survey.parts), len(features.frame()), "structural-variant calls", note)
     for bench in benches:
         if bench.missed is not None:
             missed = count_calls(bench.missed)
             audit.detail("missed truths", f"{bench.missed.name}: no calls, left out", 0, missed, bench.dataset)
+    total = len(survey.labels)
+    twins = audit.samples - survey.counts["twins"]
+    audit.step("duplicates", "false calls that are true calls of their bench too: left out", samples=twins)
+    if survey.multi == "drop":
+        audit.step("multi", "false calls flagged Multi: left out", samples=total)
+    else:
+        audit.detail("multi", "false calls flagged Multi: kept", survey.counts["multi"], total)
     audit.detail("labels", "true calls", sum(survey.labels), total)
     for kind in features.types:
         audit.detail("types", kind, survey.rows["type"].count(kind), total)
-    for name in asked:
-        if name not in features.attributes:
-            reason = "no call has a value" if name in survey.fields else "the header of no file declares it"
-            audit.detail("attributes", f"INFO/{name} is left out: {reason}", 0, total)
-        else:
-            audit.detail("attributes", f"INFO/{name}", survey.counts[f"INFO/{name}"], total)
+    _tell_attributes(audit, survey, features, asked)
     audit.detail("sequences", "an allele with bases", survey.counts["alleles"], total)
     audit.detail("sequences", f"an allele cut to {survey.maximum} bases", survey.counts["cut"], total)
     audit.detail("sequences", "a consensus", sum(survey.rows["has_sequence"]), total)
     return audit
+
+
+def _tell_attributes(audit: Audit, survey: Survey, features: Features, asked: Sequence[str]) -> None:
+    """Tell how many calls have each field that was asked for, and which fields are not read for whose lack."""
+    total, counts = len(survey.labels), survey.counts
+    for name in asked:
+        if name in features.attributes:
+            audit.detail("attributes", f"INFO/{name}", counts[f"INFO/{name}"], total)
+        elif name not in survey.fields.one_sided:
+            reason = "no call has a value" if name in survey.fields.attributes else "the header of no file declares it"
+            audit.detail("attributes", f"INFO/{name} is left out: {reason}", 0, total)
+        if counts[f"unsupported {name}"]:
+            rule = f"INFO/{name} is absent where {SUPPORTS[name]} is 0 or absent"
+            audit.detail("attributes", rule, counts[f"unsupported {name}"], total)
+    for name, file in survey.fields.one_sided.items():
+        rule = f"INFO/{name} is left out: {file} does not declare it, the other file of the bench does"
+        audit.detail("attributes", rule, 0, total)
 
 
 def _with_planted(samples: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -177,16 +215,9 @@ def _sha256_of(files: Sequence[Path]) -> str:
     return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
 
 
-def _write(
-    writer: DatasetWriter,
-    features: Features,
-    benches: Sequence[Bench],
-    reference: Reference | None,
-    samples: int,
-    memory: int,
-) -> None:
+def _write(writer: DatasetWriter, features: Features, survey: Survey, reference: Reference | None, memory: int) -> None:
     """Write all branches, block by block, in a second reading."""
-    first, names = 0, features.names
+    first, names, samples = 0, features.names, len(survey.labels)
     for branch, own in names.items():
         writer.branch(branch, first + np.arange(len(own)), samples, scaling="feature", reduce="mean", masked=True)
         first += len(own)
@@ -194,11 +225,12 @@ def _write(
     widest = max(map(len, names.values()))
     chunk = chunk_rows((widest,), samples)
     rows = max(1, min(MOST_ROWS, memory // (20 * widest)) // chunk) * chunk
-    for bench in benches:
-        for path, _ in bench.files:
-            for calls in _blocks(read_calls(path, features.attributes), rows, memory):
-                for branch, (values, mask) in features.block(calls, reference).items():
-                    writer.append(branch, values, mask)
+    for part in survey.parts:
+        calls = enumerate(read_calls(part.path, features.attributes, survey.fields.one_sided))
+        kept = (call for number, call in calls if number not in part.left_out)
+        for block in _blocks(kept, rows, memory):
+            for branch, (values, mask) in features.block(block, reference).items():
+                writer.append(branch, values, mask)
 
 
 def _blocks(calls: Iterable[Call], rows: int, memory: int) -> Iterator[list[Call]]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.domains.variants.calls import chromosome_of
+from consilience.audit import Audit
+from consilience.domains.variants.calls import NO_SIZE, SIZED, chromosome_of
 from consilience.domains.variants.vcf import Call
 
 UNNAMED = "."
@@ -44,6 +45,14 @@ def sample_table(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     )
     order = ["id", "chromosome", "contig", "position", "end", "type", "size", "dataset", "filter"]
     return table[[*order, "has_sequence", "trivial_size"]]
+
+
+def tell_sizes(audit: Audit, samples: pd.DataFrame) -> None:
+    """Tell how many calls of a table have no size although those of their type have one, by type."""
+    lacking = samples.loc[(samples["size"] == NO_SIZE) & samples["type"].isin(SIZED), "type"]
+    counts = lacking.value_counts()
+    note = ", ".join(f"{kind} {counts[kind]}" for kind in SIZED if kind in counts)
+    audit.detail("sizes", f"no size, of types that have one ({', '.join(SIZED)})", len(lacking), len(samples), note)
 
 
 def identifiers(names: pd.Series, contigs: pd.Series, positions: pd.Series, datasets: pd.Series) -> pd.Series:

@@ -115,13 +115,14 @@ def _support(
     quality = np.clip(np.round(np.exp(6.2 + 0.9 * support)), 20, 10_000).astype(int)
     reads = [random.poisson(np.exp(2 + 0.35 * (support + random.standard_normal(count)))) for _ in range(2)]
     mapping = [60 - np.minimum(random.exponential(8, count), 60).astype(int) for _ in range(2)]
+    # No call is made of nothing: an imprecise one has pairs, a precise one split reads.
+    pairs = np.maximum(reads[0], np.where(precise, 0, 2))
     return {
         "quality": quality,
         "filter": np.where(quality < LOW_QUALITY, "LowQual", "PASS"),
-        # No call is made of nothing: an imprecise one has pairs, a precise one split reads.
-        "PE": np.maximum(reads[0], np.where(precise, 0, 2)),
+        "PE": pairs,
         "SR": np.maximum(reads[1], 2),
-        "MAPQ": mapping[0],
+        "MAPQ": np.where(pairs > 0, mapping[0], 0),  # as Delly does; a precise call always has split reads
         "SRMAPQ": mapping[1],
         "HOMLEN": random.geometric(0.15, count) - 1,
     }
