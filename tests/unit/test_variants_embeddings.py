@@ -1,6 +1,7 @@
 """Embeddings made elsewhere become a dataset, the same from every kind of file; code in a file is refused, not run."""
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -22,7 +23,7 @@ ROWS = [
     ("FN", "DEL", -90, "chr3", 400, "one"),
     ("fp_vcf", "DUP:TANDEM", 500, "chrX", 500, "one"),
     ("tp", "DEL", -70, "chr4", 600, "one"),
-    ("FP", "DEL", 120, "chr1", 100, "one"),
+    ("FP", "DEL", 121, "chr1", 100, "one"),
     ("TP", "INV", None, "chr5", 700, "one"),
 ]
 KEPT = [0, 1, 2, 4, 6, 7]
@@ -91,14 +92,14 @@ def test_a_dataset_holds_the_calls_that_are_true_or_false(tmp_path, suffix):
     assert target.tolist() == [1, 1, 0, 0, 0, 1]
     assert features["name"].tolist() == [f"dimension {number}" for number in range(1, 6)]
     assert samples["type"].tolist() == ["DEL", "INS", "BND", "DUP", "DEL", "INV"]
-    assert samples["size"].tolist() == [120, 80, NO_SIZE, 500, 120, NO_SIZE]
+    assert samples["size"].tolist() == [120, 80, NO_SIZE, 500, 121, NO_SIZE]
     assert samples["position"].tolist() == [100, 200, 300, 500, 100, 700]
-    assert samples["end"].tolist() == [220, 200, 300, 1000, 220, 700]
+    assert samples["end"].tolist() == [220, 200, 300, 1000, 221, 700]
     assert samples["chromosome"].tolist() == ["1", "2", "1", "X", "1", "5"]
     assert samples["id"].tolist() == [
         "chr1:100:DEL", "chr2:200:INS", "chr1:300:BND", "chrX:500:DUP", "chr1:100:DEL#2", "chr5:700:INV",
     ]  # fmt: skip
-    expected = [np.log10(1 + size) for size in (120, 80, 0, 500, 120, 0)]
+    expected = [np.log10(1 + size) for size in (120, 80, 0, 500, 121, 0)]
     np.testing.assert_allclose(samples["trivial_size"], expected, rtol=1e-12)
     assert "trivial_quality" not in samples
     assert set(samples["dataset"]) == {"one"}
@@ -109,8 +110,9 @@ def test_a_dataset_holds_the_calls_that_are_true_or_false(tmp_path, suffix):
     }
     assert told == LEFT
     assert labels["rule"].str.endswith("left out").sum() == 2
-    steps = audit.set_index("step").loc[["source", "classes", "dataset"], "samples_after"]
-    assert steps.tolist() == [8, 6, 6]
+    steps = audit.set_index("step")
+    assert steps.loc[["source", "classes", "duplicates", "dataset"], "samples_after"].tolist() == [8, 6, 6, 6]
+    assert steps.loc["sizes", ["samples_after", "note"]].tolist() == [1, "INV 1"]
 
 
 @pytest.mark.parametrize("kind", ["none", "word"])
@@ -119,6 +121,108 @@ def test_a_call_without_a_class_is_left_out(tmp_path, kind):
     *_, audit = made(write(tmp_path / "embeddings.pt", rows))
     assert audit["rule"].eq("truvari_class None: left out").sum() == 1
     assert audit["samples_after"].iloc[-1] == len(KEPT)
+
+
+@pytest.mark.parametrize("memory", [1, 2**24])
+@pytest.mark.parametrize("suffix", [".pt", ".npz", ".h5"])
+def test_the_false_copy_of_a_true_call_is_left_out(tmp_path, suffix, memory):
+    copies = [
+        ("FP", "DEL", 120, "chr1", 100, "one"), *ROWS, ("fp_vcf", "INS", 80, "chr2", 200, "one"),
+        ("TP", "DEL", 120, "chr1", 100, "one"),
+    ]  # fmt: skip
+    # What differs in dataset, type, place or size is another call, and so is one whose size nobody knows.
+    others = [
+        ("FP", "DEL", 120, "chr1", 100, "two"), ("FP", "DUP", 120, "chr1", 100, "one"),
+        ("FP", "DEL", 120, "chr2", 100, "one"), ("FP", "DEL", 119, "chr1", 100, "one"),
+        ("FP", "INV", None, "chr5", 700, "one"), ("FP", "INV", 0, "chr5", 700, "one"),
+    ]  # fmt: skip
+    rows = [*copies, *others]
+    values, target, samples, *_, audit = made(write(tmp_path / f"embeddings{suffix}", rows), memory=memory)
+    kept = [*(1 + row for row in KEPT), *range(10, 17)]
+    np.testing.assert_array_equal(values, values_of(rows)[kept])
+    assert target.tolist() == [int(rows[row][0] in ("TP", "tp_comp_vcf")) for row in kept]
+    assert samples["position"].tolist() == [rows[row][4] for row in kept]
+    assert samples["id"].is_unique
+    row = audit.set_index("step").loc["duplicates"]
+    assert (row["samples_before"], row["samples_after"]) == (15, 13)
+    assert row["rule"] == "false calls that are true calls of their dataset too: left out"
+
+
+def test_false_calls_that_are_all_true_are_refused(tmp_path):
+    rows = [("TP", "DEL", -60, "chr1", 5, "one"), ("FP", "DEL", 60, "chr1", 5, "one")]
+    refused(write(tmp_path / "embeddings.npz", rows), "every false call is a true one too; expected false calls")
+
+
+def test_an_array_that_nobody_needs_is_not_read(tmp_path):
+    path = write(tmp_path / "embeddings.npz", notes=np.asarray([{}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        np.load(path)["notes"]
+    np.testing.assert_array_equal(made(path)[0], values_of()[KEPT])
+
+
+def of_numpy(value, number):
+    """A value as a scalar of NumPy, of one width in this row and of another in that."""
+    if value is None:
+        return np.float32("nan")
+    return np.str_(value) if isinstance(value, str) else (np.int64, np.int32, np.float64)[number % 3](value)
+
+
+@pytest.mark.parametrize("how", ["zip", "zip, NumPy 1", "older torch", "older torch, NumPy 1"])
+def test_scalars_of_numpy_tell_the_same(tmp_path, how):
+    rows = [tuple(of_numpy(value, number) for value in row) for number, row in enumerate(ROWS)]
+    path, plain = tmp_path / "embeddings.pt", made(write(tmp_path / "plain.pt"))
+    torch.save(content_of(rows, values_of()), path, _use_new_zipfile_serialization=how.startswith("zip"))
+    modern, older = b"cnumpy._core.multiarray\nscalar\n", b"cnumpy.core.multiarray\nscalar\n"
+    if how.startswith("zip"):
+        with zipfile.ZipFile(path) as file:
+            parts = {name: file.read(name) for name in file.namelist()}
+        assert any(modern in part for part in parts.values())
+        if how.endswith("1"):
+            with zipfile.ZipFile(path, "w") as file:
+                for name, part in parts.items():
+                    file.writestr(name, part.replace(modern, older))
+    elif how.endswith("1"):
+        assert modern in path.read_bytes()
+        path.write_bytes(path.read_bytes().replace(modern, older))
+    told = made(path, tmp_path / "other.h5")
+    np.testing.assert_array_equal(told[0], plain[0])
+    assert told[1].tolist() == plain[1].tolist()
+    assert told[2].equals(plain[2])
+
+
+class Forged:
+    """A scalar of NumPy of a type that is none of numbers and texts, or of a size that its bytes have not."""
+
+    def __init__(self, name, content):
+        self.kind, self.content = np.dtype(name), content
+
+    def __reduce__(self):
+        return np.float64(0).__reduce__()[0], (self.kind, self.content)
+
+
+@pytest.mark.parametrize(("name", "content"), [("i8", b"1234567"), ("U2", b"1234"), ("O", 5), ("M8[s]", b"12345678")])
+def test_a_scalar_of_numpy_that_is_none_is_refused(tmp_path, name, content):
+    infos = content_of()["sv_info"]
+    infos[0]["pos"] = Forged(name, content)
+    refused(write(tmp_path / "embeddings.pt", sv_info=infos), "not a whole file of weights alone")
+
+
+class Negative:
+    """A scalar of NumPy of a type whose state says that it is smaller than nothing, by which NumPy would crash."""
+
+    def __reduce__(self):
+        return np.float64(0).__reduce__()[0], (NegativeKind(), b"12345678")
+
+
+class NegativeKind:
+    def __reduce__(self):
+        return np.dtype, ("U2", False, True), (3, "<", None, None, None, -8, 4, 8)
+
+
+def test_a_type_of_numpy_is_what_its_name_says(tmp_path):
+    infos = content_of()["sv_info"]
+    infos[0]["chrom"] = Negative()
+    refused(write(tmp_path / "embeddings.pt", sv_info=infos), "not a whole file of weights alone")
 
 
 @pytest.mark.parametrize("memory", [1, 16 * 5 * 3, 2**24])
@@ -160,7 +264,7 @@ class Code:
 def test_code_in_a_file_is_refused_and_not_run(tmp_path, how):
     trace = tmp_path / "trace"
     infos = content_of()["sv_info"]
-    infos[2]["svtype"] = Code(trace)
+    infos[1]["pos"], infos[2]["svtype"] = np.int64(200), Code(trace)
     if how == "an object array":
         path = write(tmp_path / "embeddings.npz", svtype=np.asarray([Code(trace)] * len(ROWS), dtype=object))
         message = r"not an \.npz file of plain arrays \(allow_pickle=False\)"

@@ -19,7 +19,7 @@ import pandas as pd
 from consilience.audit import Audit
 from consilience.dataset_writer import write_dataset
 from consilience.domains.variants.calls import CLASSES, NO_SIZE, type_of
-from consilience.domains.variants.samples import UNNAMED, sample_table
+from consilience.domains.variants.samples import UNNAMED, sample_table, tell_sizes
 from consilience.domains.variants.vcf import SPANNING
 from consilience.errors import ConsilienceError
 from consilience.files import sha256
@@ -45,26 +45,34 @@ def prepare_embeddings(path: Path, target: str, dataset: Path, memory: int) -> p
     with open_embeddings(path) as embeddings:
         calls, dimensions = embeddings.shape
         classes = ["None" if value is None else str(value) for value in embeddings.columns["truvari_class"]]
-        kept = np.flatnonzero([value in TRUE | FALSE for value in classes])
+        labeled = np.flatnonzero([value in TRUE | FALSE for value in classes])
         audit = Audit(calls, dimensions, "embeddings of calls", path.name)
         counts = Counter(classes)
         for value in sorted(counts):
             use = "true" if value in TRUE else "false" if value in FALSE else "left out"
             audit.detail("labels", f"truvari_class {value}: {use}", counts[value], calls)
         _check_classes(path, counts)
-        audit.step("classes", "calls that are true or false", samples=len(kept))
+        audit.step("classes", "calls that are true or false", samples=len(labeled))
+        table = _table(embeddings.columns, labeled, path)
+        true = np.asarray([classes[row] in TRUE for row in labeled])
+        single = true | ~_twins(table, true)
+        kept, samples = labeled[single], sample_table(table[single].reset_index(drop=True))
+        if true[single].all():
+            raise ConsilienceError(f"{path}: every false call is a true one too; expected false calls")
+        audit.step("duplicates", "false calls that are true calls of their dataset too: left out", samples=len(kept))
+        tell_sizes(audit, samples)
         facts = {"unit": UNIT, "source": path.name, "source_sha256": sha256(path)}
         with write_dataset(dataset, "classification", target, classes=list(CLASSES), **facts) as writer:
             names = [f"dimension {number}" for number in range(1, dimensions + 1)]
             writer.features(pd.DataFrame({"name": names, "branch": BRANCH}))
-            writer.target(np.asarray([classes[row] in TRUE for row in kept], np.int64))
-            writer.samples(_samples(embeddings.columns, kept, path))
+            writer.target(true[single].astype(np.int64))
+            writer.samples(samples)
             writer.branch(BRANCH, np.arange(dimensions), len(kept), scaling="feature", reduce="mean")
-            rows = max(1, memory // (16 * dimensions))
-            for start in range(0, calls, rows):
-                own = kept[(kept >= start) & (kept < start + rows)]
+            height = max(1, memory // (16 * dimensions))
+            for start in range(0, calls, height):
+                own = kept[(kept >= start) & (kept < start + height)]
                 if len(own):
-                    writer.append(BRANCH, _finite(embeddings.block(start, start + rows)[own - start], own, path))
+                    writer.append(BRANCH, _finite(embeddings.block(start, start + height)[own - start], own, path))
     audit.step("dataset", f"written as {UNIT}, {dimensions} dimensions")
     return audit.frame()
 
@@ -117,9 +125,9 @@ def _read_torch(path: Path) -> Iterator[Embeddings]:
 @contextmanager
 def _read_numpy(path: Path) -> Iterator[Embeddings]:
     try:
-        content = np.load(path, allow_pickle=False)
-        arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in ("embeddings", *KEYS) if name in content.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ConsilienceError(f"{path}: not an .npz file of plain arrays (allow_pickle=False)") from error
     yield _from_arrays(arrays, path)
 
@@ -167,10 +175,16 @@ def _check_classes(path: Path, counts: Mapping[str, int]) -> None:
             )
 
 
-def _samples(columns: Mapping[str, Sequence[Any]], kept: np.ndarray, path: Path) -> pd.DataFrame:
-    """Return the table of the calls that are kept; they have no name but that of their type."""
-    rows = [_row({key: columns[key][row] for key in KEYS}, f"{path}: row {row} (counted from 0)") for row in kept]
-    return sample_table({name: [row[name] for row in rows] for name in rows[0]})
+def _table(columns: Mapping[str, Sequence[Any]], rows: np.ndarray, path: Path) -> pd.DataFrame:
+    """Return what is known of the calls in `rows`; they have no name but that of their type."""
+    told = [_row({key: columns[key][row] for key in KEYS}, f"{path}: row {row} (counted from 0)") for row in rows]
+    return pd.DataFrame({name: [row[name] for row in told] for name in told[0]})
+
+
+def _twins(table: pd.DataFrame, true: np.ndarray) -> np.ndarray:
+    """Return which calls (calls,) have a true one's dataset, place, type and size; none that have no size."""
+    keys = pd.MultiIndex.from_frame(table[["dataset", "contig", "position", "type", "size"]])
+    return keys.isin(keys[true]) & (table["size"] != NO_SIZE).to_numpy()
 
 
 def _row(told: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -181,7 +195,7 @@ def _row(told: Mapping[str, Any], where: str) -> dict[str, Any]:
     if position is None or position < 0:
         raise ConsilienceError(f"{where}: pos is {told['pos']!r}; expected a position on {told['chrom']}")
     kind = type_of(told["svtype"])
-    size = NO_SIZE if length is None or kind == "BND" else abs(length)
+    size = abs(length) if length and kind != "BND" else NO_SIZE
     return {
         "name": kind,
         "contig": told["chrom"],
