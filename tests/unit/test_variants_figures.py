@@ -182,15 +182,16 @@ def test_the_support_figure_counts_who_lies_outside(tables):
 
 
 def test_the_landscape_counts_and_lists(tables):
-    table, landscape = tables["bias"], tables["landscape"]
+    table, landscape = mixed(tables["bias"]), tables["landscape"]
     figure = bias_landscape(table, landscape)
     rendered(figure)
     histogram, counts, positive, negative, _ = figure.axes
     heights = [bar.get_height() for bar in histogram.patches]
     assert sum(heights) == len(table)
-    full = [bar for bar in histogram.patches if same_color(bar.get_facecolor(), POSITIVE)]
     within = table["significant"] & (table["cmh_q"] < 0.05) & ~table["reversed"]
-    assert sum(bar.get_height() for bar in full) == (within & (table["odds"] > 1)).sum()
+    for color, side in ((POSITIVE, table["odds"] > 1), (NEGATIVE, table["odds"] < 1)):
+        full = [bar for bar in histogram.patches if same_color(bar.get_facecolor(), color)]
+        assert sum(bar.get_height() for bar in full) == (within & side).sum()
     rows = landscape.set_index("set")
     widths = np.array([bar.get_width() for bar in counts.patches]).reshape(len(SETS), 4)
     for width, name in zip(widths, SETS, strict=True):
