@@ -1,4 +1,4 @@
-"""The network, dictionary, raw features and cards show what the tables hold, and say so where there is nothing."""
+"""The network, dictionary and cards show what the tables hold, and say so where there is nothing."""
 
 import itertools
 import math
@@ -24,11 +24,11 @@ from consilience.domains.variants.network_plots import (
     drawn_pairs,
     layout,
 )
-from consilience.domains.variants.raw_plots import raw_attribution_bars
 from consilience.errors import ConsilienceError
 from consilience.figures.style import NEGATIVE, ORANGE, POSITIVE
 from tests.unit.figure_examples import everything, rendered
 from tests.unit.variants_figure_examples import (
+    example_branches,
     example_calls,
     example_codes,
     example_facts,
@@ -188,50 +188,6 @@ def test_an_imported_dictionary_has_neither_sweep_nor_another_start(tables):
     assert "imported" in figure.get_supxlabel()
 
 
-# Raw features
-
-
-def test_raw_features_are_ranked_with_every_model(tables):
-    table = example_raw()
-    figure = raw_attribution_bars(table, MODELS, example_recovery())
-    rendered(figure)
-    mean = table[table["model"] == "voters"].set_index("feature")
-    for title, sign in (("For true calls", 1), ("For false calls", -1)):
-        axes = titles(figure)[title]
-        names = [label.get_text().removesuffix(" ✓") for label in axes.get_yticklabels()]
-        wanted = mean[sign * mean["average_attribution"] > 0].sort_values("magnitude", ascending=False).head(15)
-        assert names == list(wanted.index)
-        np.testing.assert_allclose([bar.get_width() for bar in axes.patches], wanted["magnitude"])
-        planted = [label.get_text().endswith("✓") for label in axes.get_yticklabels()]
-        assert planted == list(wanted["planted"] != 0)
-        drawn = [line for line in axes.lines if len(line.get_xdata()) == len(names)]
-        for line, model in zip(drawn, [*MODELS, "logistic"], strict=True):
-            own = table[table["model"] == model].set_index("feature").loc[names, "average_attribution"]
-            np.testing.assert_allclose(line.get_xdata(), sign * own)
-    below = next(axes for title, axes in titles(figure).items() if "by branch" in title)
-    shares = mean.groupby("branch", sort=False)["magnitude"].sum() / mean["magnitude"].sum()
-    np.testing.assert_allclose([bar.get_width() for bar in below.patches], shares)
-    counts = mean["branch"].value_counts()[shares.index] / len(mean)
-    np.testing.assert_allclose(below.lines[0].get_xdata(), counts)
-    assert "0.83 (chance: 0.06)" in figure.get_suptitle().replace("\n", " ")
-
-
-def test_raw_features_without_truth_or_of_one_direction():
-    table = example_raw(planted=False, sides=(1,))
-    table["average_attribution"] = table["magnitude"]
-    figure = raw_attribution_bars(table, MODELS)
-    rendered(figure)
-    texts = everything(figure)
-    assert any("no raw feature speaks" in text for text in texts)
-    assert not any("✓" in text or "planted" in text for text in texts)
-    first = table[table["model"] == "voters"].nlargest(1, "magnitude")["feature"].iloc[0]
-    assert figure.get_suptitle().replace("\n", " ").endswith(first)
-    for none in (table.iloc[:0], table.assign(magnitude=0.0, average_attribution=0.0)):
-        figure = raw_attribution_bars(none, MODELS)
-        rendered(figure)
-        assert any("No raw feature has an attribution" in text for text in everything(figure))
-
-
 # Cards
 
 
@@ -371,7 +327,12 @@ def test_codes_of_atoms_are_those_of_training_calls_by_class(tmp_path):
 
 def test_every_figure_is_drawn_from_the_tables_and_the_same_bytes_again(tables):
     quality, sweep = example_quality()
-    own = tables | {"dictionary": quality, "sweep": sweep, "raw_attributions": example_raw()}
+    own = tables | {
+        "dictionary": quality,
+        "sweep": sweep,
+        "raw_attributions": example_raw(),
+        "raw_branches": example_branches(example_raw()),
+    }
     drawn = dict(figures(own, example_facts(), example_recovery(), MODELS, 40))
     assert set(drawn) == {
         "bias_landscape", "volcano", "bias_support", "confirmation", "size_profiles", "type_specialization",
@@ -387,7 +348,12 @@ def test_every_figure_is_drawn_from_the_tables_and_the_same_bytes_again(tables):
 def test_every_figure_is_drawn_where_no_atom_was_tested(tables):
     quality, sweep = example_quality()
     own = {name: table if name == "landscape" else table.iloc[:0] for name, table in tables.items()}
-    own |= {"dictionary": quality, "sweep": sweep, "raw_attributions": example_raw()}
+    own |= {
+        "dictionary": quality,
+        "sweep": sweep,
+        "raw_attributions": example_raw(),
+        "raw_branches": example_branches(example_raw()),
+    }
     drawn = dict(figures(own, example_facts(), None, MODELS, 40))
     for figure in drawn.values():
         rendered(figure)

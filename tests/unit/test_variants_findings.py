@@ -17,10 +17,10 @@ from consilience.domains.variants.dictionary_tables import (
 )
 from consilience.domains.variants.findings import Results, findings
 from consilience.domains.variants.performance import metric, metrics_table, trivial_intervals
-from consilience.domains.variants.raw_recovery import raw_recovery, strongest, with_truth
+from consilience.domains.variants.raw_recovery import raw_recovery, strongest, with_atoms, with_truth
 from consilience.files import write_json
 from consilience.metrics import trivial_metrics
-from tests.unit.variants_findings_examples import ENCODED, bias_table, performance
+from tests.unit.variants_findings_examples import BASELINES, ENCODED, bias_table, performance
 
 TRUTH = pd.DataFrame(
     {
@@ -42,10 +42,17 @@ def raw_table(seed=0, models=("voters", "logistic"), features=12):
     return pd.concat(frames, ignore_index=True)
 
 
+def branches_table(models=("voters", "logistic")):
+    rows = [(model, "a", 12, 0.3, share, np.nan) for model, share in zip(models, (0.25, 0.5), strict=True)]
+    rows += [(model, "b", 1, 0.3, 1 - share, 0.8) for model, *_, share, _ in rows]
+    return pd.DataFrame(rows, columns=["model", "branch", "features", "magnitude", "share", "auroc"])
+
+
 def metrics_frame():
-    parts = performance(quality=None)
+    parts = performance(quality=None, baselines=BASELINES)
     kinds = {
         "network": parts["networks"],
+        "baseline": parts["baselines"],
         "linear": {"logistic": parts["logistic"]},
         "trivial": {"size": parts["size"]},
     }
@@ -58,7 +65,7 @@ def metrics_frame():
     return pd.DataFrame(rows)
 
 
-def found_of(**changes):
+def found_of(encoded=ENCODED, **changes):
     special = {
         "atom": [5, 5, 9], "feature": ["atom 5", "atom 5", "atom 9"], "type": ["DEL", "INS", "INS"], "share": 0.9,
         "base_rate": 0.3, "lift": 3.0, "q_value": [0.01, 0.01, 0.2], "direction": ["enriched", "depleted", "enriched"],
@@ -69,17 +76,18 @@ def found_of(**changes):
     tables = {
         "bias": bias_table(), "metrics": metrics_frame(), "specialization": pd.DataFrame(special),
         "coactivation": joint, "dictionary": dictionary_table(ENCODED), "raw_attributions": raw_table(),
+        "raw_branches": branches_table(),
     }  # fmt: skip
     facts = {name: {"calls": 9, "whole": 1.0, "constant": 0.5, "gap": 0.0} for name in ("voters", "logistic")}
     calls = {"train": {"FP": 4, "TP": 5}}
-    return findings(Results(tables | changes, ENCODED, facts, "wide", calls, 8))
+    return findings(Results(tables | changes, encoded, facts, "wide", calls, 8))
 
 
 def test_biased_atoms_are_counted_with_what_strata_leave():
     bias = found_of()["bias"]
     expected = {
         "alive": 8, "tested": 6, "significant": 4, "positive": 2, "negative": 2, "confirmed": 2, "confirmed_positive": 1,
-        "confirmed_negative": 1, "within_strata": 3, "turned_within_strata": 1, "not_alike_in_strata": 1,
+        "confirmed_negative": 1, "within_strata": 3, "confirmed_within_strata": 2, "turned_within_strata": 1, "not_alike_in_strata": 1,
     }  # fmt: skip
     assert {name: bias[name] for name in expected} == expected
     assert [row["feature"] for row in bias["strongest_positive"]] == ["atom 5", "atom 2"]
@@ -109,10 +117,27 @@ def test_findings_are_json_and_say_null_for_what_is_not_known(tmp_path):
     assert {row["sign_accuracy"] for row in recovered if row["signal"] == "none"} == {None}
 
 
-def test_shares_of_branches_add_up():
+def test_branches_are_those_of_their_model():
     models = found_of()["raw_attributions"]["models"]
-    assert set(models) == {"voters", "logistic"}
-    assert all(sum(one["branches"].values()) == pytest.approx(1) for one in models.values())
+    assert {name: [row["share"] for row in one["branches"]] for name, one in models.items()} == {
+        "voters": [0.25, 0.75],
+        "logistic": [0.5, 0.5],
+    }
+    assert [row["auroc"] for row in models["voters"]["branches"]] == [None, 0.8]
+
+
+def test_baselines_have_what_the_network_adds_to_them():
+    baselines = found_of()["performance"]["baselines"]
+    for name, (area, gain) in BASELINES.items():
+        assert tuple(baselines[name]["roc_auc"].values()) == area
+        assert tuple(baselines[name]["network_roc_auc_gain"].values()) == gain
+    assert set(baselines) == set(BASELINES)
+
+
+def test_codes_with_and_without_a_consensus_are_told_where_they_are_known():
+    assert found_of()["dictionary"]["codes_by_sequence"] is None
+    counts = {"test": {"with": 9.0, "without": 2.0}}
+    assert found_of(encoded=ENCODED | {"codes_by_sequence": counts})["dictionary"]["codes_by_sequence"] == counts
 
 
 def test_the_dictionary_stands_beside_its_controls():
@@ -130,7 +155,9 @@ def test_the_dictionary_stands_beside_its_controls():
 def test_the_sweep_marks_the_one_that_was_chosen():
     table = sweep_table(ENCODED)
     assert table["chosen"].tolist() == [False, True] and table["sound"].tolist() == [False, True]
-    assert table["l0"].tolist() == [4.9, 8.0]
+    assert table["l0"].tolist() == [4.9, 8.0] and table["l0_train"].isna().all()
+    known = [row | {"l0_train": 8.4, "dead_share_train": 0.1} for row in ENCODED["sweep"]]
+    assert sweep_table(ENCODED | {"sweep": known})["l0_train"].tolist() == [8.4, 8.4]
     told = best_model(ENCODED)
     assert told["dictionary"] == "24to48_k8" and told["candidates"] == ["24to48_k4", "24to48_k8"]
     assert (told["best_dir"], told["rule"]) == ("dictionary", "the smallest k")
@@ -139,6 +166,7 @@ def test_the_sweep_marks_the_one_that_was_chosen():
 def test_an_imported_dictionary_is_a_sweep_of_one():
     facts = {name: value for name, value in ENCODED.items() if name not in ("sweep", "rule", "tolerance", "stability")}
     table = sweep_table(facts)
+    assert table[["l0_train", "dead_share_train"]].to_numpy().tolist() == [[8.0, 0.02]]
     assert table["chosen"].tolist() == [True] and table["l0"].tolist() == [8.0] and table["sound"].isna().all()
     assert best_model(facts)["candidates"] == ["24to48_k8"]
 
@@ -186,7 +214,7 @@ def test_intervals_of_predictors_without_features_hold_the_values_of_metrics_jso
     quality = dataset.samples["trivial_quality"].to_numpy()[rows[1]]
     assert auroc["value"] == pytest.approx(roc_auc_score(dataset.labels[rows[1]], quality))
     assert auroc["low"] < auroc["value"] < auroc["high"]
-    table = metrics_table({}, {}, found)
+    table = metrics_table({}, {}, {}, found)
     assert metric(table, "quality", "trivial") == pytest.approx(auroc, rel=1e-12)
     assert metric(table, "quality", "network") is None
     assert metric(table, "class_prior", "trivial", "precision")["value"] == found["class_prior"]["precision"]["value"]
@@ -228,6 +256,13 @@ def test_scores_that_are_not_known_have_no_precision():
     found = raw_recovery(raw_table().assign(slope=np.nan), TRUTH)
     assert found["slope_precision"].isna().all() and found["slope_p_value"].isna().all()
     assert found["average_precision"].notna().all()
+
+
+def test_atoms_that_stand_for_a_signal_stand_beside_it_and_none_is_zero():
+    found = with_atoms(raw_recovery(raw_table(), TRUTH), {"motif": 3, "none": 2}).set_index(["model", "signal"])
+    for model in ("voters", "logistic"):
+        assert found.loc[model, "atoms"].to_dict() == {"all": 5, "motif": 3, "size": 0, "none": 2}
+    assert with_atoms(raw_recovery(raw_table(), TRUTH), {})["atoms"].eq(0).all()
 
 
 def test_truth_stands_beside_its_features_and_is_empty_where_not_known():

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.special import logit
+from sklearn.metrics import roc_auc_score
 
 from consilience.attribution.api import Explainer
 from consilience.dataset import Dataset
@@ -188,7 +189,8 @@ def test_the_table_is_that_of_plain_sums_whatever_the_blocks(study, monkeypatch)
     weights = {name: weight for name, (_, weight) in models.items()}
     weights |= {VOTERS: (weights["a"] + weights["b"]) / 2, LINEAR: linear}
     monkeypatch.setattr(pushed_module, "BLOCK_ROWS", 7)
-    table, facts = raw_attributions(encoded, raw, rows, explainers, linear, {"steps": 10, "seed": 0})
+    table, branches, facts = raw_attributions(encoded, raw, rows, explainers, linear, {"steps": 10, "seed": 0})
+    branches = branches.set_index(["model", "branch"])
     assert list(table["model"].unique()) == ["a", "b", VOTERS, LINEAR]
     codes = encoded.inputs("codes")
     for model, weight in weights.items():
@@ -212,6 +214,11 @@ def test_the_table_is_that_of_plain_sums_whatever_the_blocks(study, monkeypatch)
         np.testing.assert_allclose(own["mean_FP"], parts[labels[rows] == 0].mean(axis=0), atol=2e-5)
         assert facts[model]["calls"] == len(rows) and facts[model]["gap"] < 1e-4
         np.testing.assert_allclose(facts[model]["constant"], np.abs(constants).mean(), rtol=1e-4)
+        for branch, size in SIZES.items():
+            sums = parts[:, [name.startswith(branch) for name in NAMES]].sum(axis=1)
+            told = branches.loc[(model, branch)]
+            assert told["magnitude"] == pytest.approx(np.abs(sums).mean(), abs=2e-5) and told["features"] == size
+            assert told["auroc"] == pytest.approx(roc_auc_score(labels[rows], sums))
         assert own["branch"].tolist() == [name.split()[0] for name in NAMES]
         assert table[table["model"] == model]["magnitude"].is_monotonic_decreasing
 
@@ -235,7 +242,7 @@ def test_a_planted_linear_truth_is_found_with_its_signs_and_not_under_shuffled_l
     truth = pd.DataFrame({"feature": PLANTED.keys(), "sign": PLANTED.values(), "signal": "sum"})
     coefficients, _, _ = fit_linear(encoded, split, FIT, 0)
     linear = linear_shares(encoded, coefficients, np.flatnonzero(split["role"] == "train"))
-    table, _ = raw_attributions(encoded, raw, rows, explainers, linear, {"steps": 10, "seed": 0})
+    table, *_ = raw_attributions(encoded, raw, rows, explainers, linear, {"steps": 10, "seed": 0})
     own = table[table["model"] == LINEAR].set_index("feature")
     assert set(own["slope"].abs().nlargest(3).index) == set(PLANTED)
     assert (np.sign(own["slope"]) == own["direction"]).all()
@@ -243,7 +250,7 @@ def test_a_planted_linear_truth_is_found_with_its_signs_and_not_under_shuffled_l
     assert found["average_precision"] > 0.8 and found["sign_accuracy"] == 1 and found["p_value"] < 0.01
     assert found["slope_precision"] == 1
     shuffled = np.random.default_rng(0).permutation(linear)
-    table, _ = raw_attributions(encoded, raw, rows, explainers, shuffled, {"steps": 10, "seed": 0})
+    table, *_ = raw_attributions(encoded, raw, rows, explainers, shuffled, {"steps": 10, "seed": 0})
     found = raw_recovery(table, truth).set_index(["model", "signal"]).loc[(LINEAR, "all")]
     assert found["average_precision"] < 0.5 and found["slope_precision"] < 0.5
 

@@ -117,6 +117,17 @@ def example_raw(planted=True, models=("narrow", "wide"), sides=(-1, 1)):
     return table if planted else table.assign(planted=np.nan)
 
 
+def example_branches(table):
+    """raw_branches.tsv: of each model the features and half of the summed sizes by branch, without an area for one."""
+    sums = (
+        table.groupby(["model", "branch"], sort=False)["magnitude"].agg(features="size", magnitude="sum").reset_index()
+    )
+    sums["magnitude"] *= np.where(sums["branch"] == "attributes", 1.0, 0.5)
+    total = sums.groupby("model")["magnitude"].transform("sum")
+    area = np.where(sums["branch"] == "alleles", np.nan, 0.75)
+    return sums.assign(share=sums["magnitude"] / np.maximum(total, 1e-300), auroc=area)
+
+
 def example_recovery():
     return pd.DataFrame({"model": ["voters"], "signal": ["all"], "average_precision": [0.83], "chance": [0.06]})
 

@@ -2,7 +2,6 @@
 
 import copy
 
-import numpy as np
 import pandas as pd
 
 QUALITY = ("explained_variance", "normalized_mean_squared_error", "mean_squared_error", "l0", "dead_share")
@@ -32,8 +31,19 @@ def metric(value, low=None, high=None):
     return {"value": value, "low": low, "high": high}
 
 
-def performance(network=(0.9, 0.85, 0.94), quality=(0.65, 0.6, 0.7), size=(0.62, 0.58, 0.66)):
-    """The part of summary.json about predictors; None for a predictor that is not there."""
+BASELINES = {
+    "trees (raw features)": ((0.84, 0.8, 0.88), (0.06, 0.02, 0.1)),
+    "logistic (raw features)": ((0.8, 0.7, 0.9), (0.1, 0.05, 0.15)),
+    "trees (attributes)": ((0.7, 0.6, 0.8), (0.2, 0.1, 0.3)),
+    "logistic (attributes)": ((0.72, 0.62, 0.82), (0.18, 0.1, 0.26)),
+}
+
+
+def performance(network=(0.9, 0.85, 0.94), quality=(0.65, 0.6, 0.7), size=(0.62, 0.58, 0.66), baselines=None):
+    """The part of summary.json about predictors; None for a predictor that is not there.
+
+    `baselines` are, by name, the area and what the network adds to it, as value, low and high.
+    """
 
     def of(numbers):
         names = ("average_precision", "matthews_corrcoef", "balanced_accuracy", "f1", "precision", "recall",
@@ -43,9 +53,11 @@ def performance(network=(0.9, 0.85, 0.94), quality=(0.65, 0.6, 0.7), size=(0.62,
         )
 
     networks = {"narrow": of((0.7, 0.6, 0.8)), "wide": of(network)}
+    gain = "network_roc_auc_gain"
     return {
         "best": "wide",
         "networks": networks,
+        "baselines": {name: of(numbers) | {gain: metric(*more)} for name, (numbers, more) in (baselines or {}).items()},
         "logistic": of((0.88, 0.8, 0.9)),
         "quality": of(quality),
         "size": of(size),
@@ -54,13 +66,13 @@ def performance(network=(0.9, 0.85, 0.94), quality=(0.65, 0.6, 0.7), size=(0.62,
 
 def atom(number, odds, confirmed=True):
     return {"feature": f"atom {number}", "odds": odds, "odds_low": 0.5 * odds, "odds_high": 2 * odds, "support": 31,
-            "confirmed": confirmed}  # fmt: skip
+            "confirmed": confirmed, "reversed": False}  # fmt: skip
 
 
 def recovery_rows(**changes):
     """Rows of raw_recovery.tsv as in summary.json."""
     base = {"average_precision": 0.41, "p_value": 0.001, "slope_precision": 0.52, "slope_p_value": 0.001, "chance": 0.08,
-            "sign_accuracy": 0.9, "planted": 10, "missing": 1, "features": 90}  # fmt: skip
+            "sign_accuracy": 0.9, "planted": 10, "missing": 1, "features": 90, "atoms": 3}  # fmt: skip
     rows = [
         {"model": model, "signal": signal} | base | changes
         for model in ("wide", "voters", "logistic")
@@ -73,14 +85,16 @@ def recovery_rows(**changes):
 def good():
     """A summary.json without weaknesses."""
     by_role = copy.deepcopy(ENCODED["quality"])
-    model = {"calls": 60, "whole": 0.5, "constant": 0.1, "gap": 1e-7, "branches": {"attributes": 0.4, "alleles": 0.6},
+    model = {"calls": 60, "whole": 0.5, "constant": 0.1, "gap": 1e-7,
+             "branches": [{"branch": "attributes", "features": 1, "magnitude": 0.2, "share": 0.4, "auroc": 0.7},
+                          {"branch": "alleles", "features": 32, "magnitude": 0.3, "share": 0.6, "auroc": None}],
              "strongest": ["+alleles ACG", "-type INV"]}  # fmt: skip
     return {
         "calls": {"train": {"FP": 74, "TP": 106}, "test": {"FP": 20, "TP": 30}},
-        "performance": performance(),
+        "performance": performance(baselines=BASELINES),
         "bias": {
             "alive": 48, "tested": 45, "significant": 20, "positive": 12, "negative": 8, "confirmed": 15,
-            "confirmed_positive": 10, "confirmed_negative": 5, "within_strata": 18, "turned_within_strata": 0,
+            "confirmed_positive": 10, "confirmed_negative": 5, "within_strata": 18, "confirmed_within_strata": 12, "turned_within_strata": 0,
             "not_alike_in_strata": 2, "strongest_positive": [atom(3, 4.5)], "strongest_negative": [atom(7, 0.2, False)],
         },
         "types": {"atoms": 45, "specialized": 9, "by_type": {"DEL": 5, "INS": 4},
@@ -89,7 +103,8 @@ def good():
                      "strongest": [{"atom_a": 1, "atom_b": 5, "together": 8, "expected": 2.08, "lift": 3.8}]},
         "dictionary": {"name": "24to48_k8", "imported": False, "atoms": 48, "k": 8, "inputs": 24, "by_role": by_role,
                        "controls": copy.deepcopy(ENCODED["controls"]), "stability": dict(ENCODED["stability"]),
-                       "negative_share": None, "codes_by_batch_size": {"32": 8.1, "256": 8.1}},
+                       "negative_share": None, "codes_by_batch_size": {"32": 8.1, "256": 8.1},
+                       "codes_by_sequence": None},
         "raw_attributions": {"models": {name: dict(model) for name in ("wide", "voters", "logistic")}},
         "recovery": recovery_rows(),
     }  # fmt: skip
@@ -98,15 +113,16 @@ def good():
 def bias_table():
     """Six tested atoms; four are significant, of which strata leave three, one of them turned."""
     rows = [
-        # atom, odds, near_end, significant, cmh_q, cmh_odds, homogeneity_p, confirmed
-        (5, 6.0, 1.2, True, 0.001, 5.0, 0.5, True),
-        (9, 0.2, -1.1, True, 0.001, 0.3, 0.01, True),
-        (2, 3.0, 0.4, True, 0.02, 0.6, 0.9, False),
-        (4, 0.4, -0.2, True, 0.3, np.inf, 0.9, False),
-        (1, 1.5, 0.0, False, 0.001, 1.5, 0.9, False),
-        (7, 0.9, 0.0, False, 0.9, 0.9, 0.9, False),
+        # atom, odds, near_end, significant, cmh_q, homogeneity_p, confirmed, confirmed_within, reversed
+        (5, 6.0, 1.2, True, 0.001, 0.5, True, True, False),
+        (9, 0.2, -1.1, True, 0.001, 0.01, True, False, False),
+        (2, 3.0, 0.4, True, 0.02, 0.9, False, True, True),
+        (4, 0.4, -0.2, True, 0.3, 0.9, False, False, False),
+        (1, 1.5, 0.0, False, 0.001, 0.9, False, True, False),
+        (7, 0.9, 0.0, False, 0.9, 0.9, False, False, False),
     ]
-    columns = ["atom", "odds", "near_end", "significant", "cmh_q", "cmh_odds", "homogeneity_p", "confirmed"]
+    columns = ["atom", "odds", "near_end", "significant", "cmh_q", "homogeneity_p", "confirmed", "confirmed_within",
+               "reversed"]  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)
     names = [f"atom {number}" for number in table["atom"]]
     return table.assign(feature=names, support=20, odds_low=table["odds"] / 2, odds_high=table["odds"] * 2)

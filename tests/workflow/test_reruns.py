@@ -118,7 +118,7 @@ VARIANTS = {"variants_tiny_variants_analysis": 1, "variants_tiny_variants_figure
     [
         ("domains/variants/specialization.py", VARIANTS),
         ("domains/variants/card_pages.py", {"variants_tiny_variants_figures": 1}),
-        ("domains/variants/planted.py", {"recovery": 1}),
+        ("domains/variants/planted.py", VARIANTS | {"recovery": 1}),
         ("domains/variants/bias.py", VARIANTS | {"variants_bias": 1, "overlap": 1}),
     ],
 )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from consilience.attribution.selection import check_split, explained_rows
 from consilience.dataset import Dataset
+from consilience.domains.variants.baselines import baseline_metrics, baseline_predictions, network_probabilities
 from consilience.domains.variants.cards import atoms_table, card_atoms, card_examples, size_profiles
 from consilience.domains.variants.coactivation import coactivation
 from consilience.domains.variants.codes import code_features, sparse_codes
@@ -23,6 +24,7 @@ from consilience.domains.variants.findings import Results, findings
 from consilience.domains.variants.model import build
 from consilience.domains.variants.notes import note_lines
 from consilience.domains.variants.performance import metrics_table, trivial_intervals
+from consilience.domains.variants.planted import planted
 from consilience.domains.variants.pushed import (
     check_same_calls,
     class_differences,
@@ -30,7 +32,7 @@ from consilience.domains.variants.pushed import (
     load_explainers,
     raw_attributions,
 )
-from consilience.domains.variants.raw_recovery import raw_recovery, with_truth
+from consilience.domains.variants.raw_recovery import raw_recovery, with_atoms, with_truth
 from consilience.domains.variants.report_text import summary_text
 from consilience.domains.variants.specialization import specialization
 from consilience.evaluation import best_loss
@@ -56,9 +58,9 @@ def tables_of_atoms(
 
 
 def pushed_on(
-    dataset: Dataset, given: Any, params: Any, split: pd.DataFrame
-) -> tuple[pd.DataFrame, dict[str, dict[str, float]], pd.DataFrame]:
-    """Return what networks and the linear model attribute to raw features, facts by model, and `class_differences`."""
+    dataset: Dataset, raw: Dataset, given: Any, params: Any, split: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, float]], pd.DataFrame]:
+    """Return what networks and the linear model attribute to raw features: `raw_attributions`, `class_differences`."""
     settings = params.attribution
     facts = {"background": settings["background"], "seed": params.seed, "device": params.device}
     paths = dict(zip(params.voters, given.ensembles, strict=True))
@@ -67,10 +69,17 @@ def pushed_on(
     training = np.flatnonzero(split["role"] == "train")
     linear = linear_shares(dataset, read_table(given.coefficients, ("feature", "target", "kind")), training)
     asked = {"steps": settings["steps"], "seed": params.seed}
-    with Dataset.open(given.raw) as raw:
-        check_same_calls(dataset, raw)
-        table, facts = raw_attributions(dataset, raw, rows, explainers, linear, asked)
-        return table, facts, class_differences(dataset, raw, rows)
+    return *raw_attributions(dataset, raw, rows, explainers, linear, asked), class_differences(dataset, raw, rows)
+
+
+def without_dictionary(
+    raw: Dataset, path: str, split: pd.DataFrame, seed: int
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return `baseline_metrics`, beside the network whose predictions.tsv is at `path`."""
+    table = read_table(path, ("sample", "predicted"))
+    tested = split["sample"].to_numpy(str)[(split["role"] == "test").to_numpy()]
+    network = network_probabilities(path, table, tested, len(raw.classes))
+    return baseline_metrics(raw, split, baseline_predictions(raw, split, seed), network, seed)
 
 
 def calls_by_role(dataset: Dataset, split: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -93,23 +102,26 @@ if "snakemake" in globals():
         bias = read_table(given.bias, ("atom", "feature", "near_end"))
         losses = {model: best_loss(path) for model, path in zip(params.voters, given.histories, strict=True)}
         networks = {model: read_json(path) for model, path in zip(params.models, given.metrics, strict=True)}
-        with Dataset.open(given.raw) as raw:
-            names = list(raw.features["name"])
-        with Dataset.open(given.dataset) as dataset:
+        best = min(params.voters, key=losses.__getitem__)
+        truth = read_table(given.truth[0], ("feature", "sign", "signal", "carried_sign")) if given.truth else None
+        with Dataset.open(given.dataset) as dataset, Dataset.open(given.raw) as raw:
             check_split(dataset, split)
+            check_same_calls(dataset, raw)
+            names = list(raw.features["name"])
             tables = tables_of_atoms(dataset, split, bias, params.analysis)
-            pushed, facts, marginal = pushed_on(dataset, given, params, split)
+            pushed, tables["raw_branches"], facts, marginal = pushed_on(dataset, raw, given, params, split)
+            predictions = dict(zip(params.models, given.predictions, strict=True))
+            baselines = without_dictionary(raw, predictions[best], split, params.seed)
+            standing = None if truth is None else planted(truth, dataset)["signal"].value_counts().to_dict()
             trivial = trivial_intervals(dataset, split, params.seed)
             tensors, calls, alive = dataset.representation, calls_by_role(dataset, split), len(code_features(dataset))
-        truth = read_table(given.truth[0], ("feature", "sign", "signal")) if given.truth else None
         tables["raw_attributions"] = with_truth(pushed, truth)
         if truth is not None:
-            tables["raw_recovery"] = raw_recovery(pd.concat([pushed, marginal]), truth)
+            tables["raw_recovery"] = with_atoms(raw_recovery(pd.concat([pushed, marginal]), truth), standing)
         tables["dictionary"], tables["sweep"] = dictionary_table(encoded), sweep_table(encoded)
-        tables["metrics"] = metrics_table(networks, read_json(given.linear), trivial)
+        tables["metrics"] = metrics_table(networks, read_json(given.linear), baselines, trivial)
         for name, frame in tables.items():
             write_table(output[name], frame)
-        best = min(params.voters, key=losses.__getitem__)
         found = findings(Results(tables | {"bias": bias}, encoded, facts, best, calls, alive))
         write_json(output.summary, found)
         write_text(output.text, summary_text(snakemake.wildcards.study, found))

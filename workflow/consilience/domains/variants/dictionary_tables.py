@@ -11,6 +11,7 @@ import pandas as pd
 from consilience.splits import ROLES
 
 DICTIONARY, COMPONENTS = "dictionary", "principal_components"
+OF_TRAINING = ("l0_train", "dead_share_train")  # in sweep.tsv beside the quality on validation
 QUALITY = ("explained_variance", "normalized_mean_squared_error", "mean_squared_error", "l0", "dead_share")
 NOT_THE_DICTIONARY = ("alive", "stability")  # in what an encoded dataset keeps
 FOLDER = "dictionary"  # beside BEST_MODEL.json
@@ -33,15 +34,19 @@ def dictionary_table(facts: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def sweep_table(facts: Mapping[str, Any]) -> pd.DataFrame:
-    """Return sweep.tsv, a row a dictionary that was fitted: dictionary, atoms, k, chosen, sound, and `QUALITY`.
+    """Return sweep.tsv, a row a dictionary that was fitted: dictionary, atoms, k, chosen, sound, and its quality.
 
-    Quality is of the validation role; an imported dictionary stands alone, and `sound` is empty.
+    Columns of that are `QUALITY` and `OF_TRAINING`. It is of the validation role, and of the training role where the
+    name says so; an imported dictionary stands alone, and `sound` is empty.
     """
+    train = facts["quality"]["train"]
     alone = {name: facts[name] for name in ("dictionary", "atoms", "k")} | facts["quality"]["validation"]
+    alone |= {"l0_train": train["l0"], "dead_share_train": train["dead_share"]}
     rows = [
         {name: one[name] for name in ("dictionary", "atoms", "k")}
         | {"chosen": one["dictionary"] == facts["dictionary"], "sound": one.get("sound")}
         | _quality(one)
+        | {name: one.get(name) for name in OF_TRAINING}
         for one in facts.get("sweep", [alone])
     ]
     return pd.DataFrame(rows)

@@ -27,7 +27,7 @@ from consilience.jobs import job
 
 TABLES = (
     "bias", "landscape", "specialization", "atoms", "cards", "coactivation", "size_profiles", "raw_attributions",
-    "dictionary", "sweep",
+    "raw_branches", "dictionary", "sweep",
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def figures(
     yield "type_specialization", type_specialization(tables["specialization"], bias)
     yield "coactivation", coactivation_network(tables["coactivation"], bias, network)
     yield "dictionary", dictionary_panels(tables["dictionary"], tables["sweep"], tables["atoms"], facts)
-    yield "raw_attributions", raw_attribution_bars(tables["raw_attributions"], voters, recovery)
+    yield "raw_attributions", raw_attribution_bars(tables["raw_attributions"], tables["raw_branches"], voters, recovery)
 
 
 if "snakemake" in globals():

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from consilience.domains.variants.dictionary_tables import DICTIONARY, QUALITY
-from consilience.domains.variants.performance import METRICS, SIZE, metric
+from consilience.domains.variants.performance import GAIN, METRICS, SIZE, metric
 from consilience.domains.variants.performance import QUALITY as QUAL
 from consilience.domains.variants.raw_recovery import LINEAR, strongest
 
 FALSE_SHARE = 0.05
 SHOWN = 5
-BIASED = ("feature", "odds", "odds_low", "odds_high", "support", "confirmed")
+BIASED = ("feature", "odds", "odds_low", "odds_high", "support", "confirmed", "reversed")
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,23 @@ def findings(results: Results) -> dict[str, Any]:
         "types": _types(tables["specialization"]),
         "together": _together(tables["coactivation"]),
         "dictionary": _dictionary(tables["dictionary"], results.encoded),
-        "raw_attributions": _raw(tables["raw_attributions"], results.pushed),
+        "raw_attributions": _raw(tables["raw_attributions"], tables["raw_branches"], results.pushed),
         "recovery": _plain(tables["raw_recovery"]) if "raw_recovery" in tables else None,
     }
 
 
 def _performance(table: pd.DataFrame, best: str) -> dict[str, Any]:
-    def of(predictor: str, kind: str) -> dict[str, Any] | None:
-        found = {name: metric(table, predictor, kind, name) for name in METRICS}
+    def of(predictor: str, kind: str, names: Sequence[str] = METRICS) -> dict[str, Any] | None:
+        found = {name: metric(table, predictor, kind, name) for name in names}
         return None if all(one is None for one in found.values()) else found
 
-    others = table[table["kind"] == "network"]["predictor"].unique()
+    def named(kind: str) -> list[str]:
+        return list(table[table["kind"] == kind]["predictor"].unique())
+
     return {
         "best": best,
-        "networks": {name: of(name, "network") for name in others},
+        "networks": {name: of(name, "network") for name in named("network")},
+        "baselines": {name: of(name, "baseline", (*METRICS, GAIN)) for name in named("baseline")},
         LINEAR: of(LINEAR, "linear"),
         QUAL: of(QUAL, "trivial"),
         SIZE: of(SIZE, "trivial"),
@@ -68,8 +71,6 @@ def _performance(table: pd.DataFrame, best: str) -> dict[str, Any]:
 def _bias(table: pd.DataFrame, alive: int) -> dict[str, Any]:
     significant = table[table["significant"].astype(bool)]
     within = significant[significant["cmh_q"] < FALSE_SHARE]
-    # Of atoms that strata leave: those that go the other way within them.
-    turned = (within["cmh_odds"] > 1) != (within["odds"] > 1)
     confirmed = significant["confirmed"].astype(bool)
     return {
         "alive": alive,
@@ -81,7 +82,8 @@ def _bias(table: pd.DataFrame, alive: int) -> dict[str, Any]:
         "confirmed_positive": int((confirmed & (significant["odds"] > 1)).sum()),
         "confirmed_negative": int((confirmed & (significant["odds"] < 1)).sum()),
         "within_strata": len(within),
-        "turned_within_strata": int(turned.sum()),
+        "confirmed_within_strata": int(within["confirmed_within"].astype(bool).sum()),
+        "turned_within_strata": int(within["reversed"].astype(bool).sum()),
         "not_alike_in_strata": int((within["homogeneity_p"] < FALSE_SHARE).sum()),
         "strongest_positive": _plain(table[table["near_end"] > 0][list(BIASED)].head(SHOWN)),
         "strongest_negative": _plain(table[table["near_end"] < 0][list(BIASED)].head(SHOWN)),
@@ -120,26 +122,21 @@ def _dictionary(table: pd.DataFrame, encoded: Mapping[str, Any]) -> dict[str, An
         "stability": encoded.get("stability"),
         "negative_share": encoded.get("negative_share"),
         "codes_by_batch_size": encoded["codes_by_batch_size"],
+        "codes_by_sequence": encoded.get("codes_by_sequence"),
     }
 
 
-def _raw(table: pd.DataFrame, pushed: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    sizes = table.groupby(["model", "branch"], sort=False)["magnitude"].sum()
-    models = [str(model) for model in table["model"].unique()]
+def _raw(table: pd.DataFrame, branches: pd.DataFrame, pushed: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     return {
         "models": {
-            model: {
+            str(model): {
                 **pushed[model],
                 "strongest": list(strongest(table, model, SHOWN)),
-                "branches": {str(name): float(share) for name, share in _shares(sizes[model]).items()},
+                "branches": _plain(branches[branches["model"] == model].drop(columns="model")),
             }
-            for model in models
+            for model in table["model"].unique()
         }
     }
-
-
-def _shares(sizes: pd.Series) -> pd.Series:
-    return sizes / max(float(sizes.sum()), np.finfo(float).tiny)
 
 
 def _row(row: pd.Series, names: Sequence[str]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""The predictors of a study side by side on the test role: networks, linear models, and those that use no feature."""
+"""The predictors of a study side by side on the test role: networks of atoms, and those that know no dictionary."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ METRICS = ("roc_auc", "average_precision", "matthews_corrcoef", "balanced_accura
            "specificity", "log_loss")  # fmt: skip
 COLUMNS = ("predictor", "kind", "metric", "value", "low", "high")
 QUALITY, SIZE = "quality", "size"  # predictors that know a call's QUAL alone, and its size alone
+TREES, LOGISTIC = "trees", "logistic"  # predictors without a dictionary, each on either set of features
+RAW, ATTRIBUTES = "raw features", "attributes"
+GAIN = "network_roc_auc_gain"  # of the network chosen on validation over a baseline
+
+
+def baseline_name(model: str, features: str) -> str:
+    """Name a predictor without a dictionary, such as trees (raw features)."""
+    return f"{model} ({features})"
 
 
 def trivial_intervals(dataset: Dataset, split: pd.DataFrame, seed: int) -> dict[str, dict[str, Any]]:
@@ -37,18 +45,25 @@ def trivial_intervals(dataset: Dataset, split: pd.DataFrame, seed: int) -> dict[
 def metrics_table(
     networks: Mapping[str, Mapping[str, Any]],
     linear: Mapping[str, Mapping[str, Any]],
+    baselines: Mapping[str, Mapping[str, Any]],
     trivial: Mapping[str, Mapping[str, Any]],
 ) -> pd.DataFrame:
     """Return metrics.tsv, a row a predictor and metric, what is not defined being empty.
 
-    `networks` and `linear` are contents of metrics.json by name, `trivial` what `trivial_intervals` returns.
+    `networks` and `linear` are contents of metrics.json by name, `baselines` what `baseline_metrics` returns, which
+    alone have the metric `GAIN`, and `trivial` what `trivial_intervals` does.
     """
-    found = {"network": networks, "linear": linear, "trivial": {name: {"test": one} for name, one in trivial.items()}}
+    found = {
+        "network": {name: one["test"] for name, one in networks.items()},
+        "linear": {name: one["test"] for name, one in linear.items()},
+        "baseline": baselines,
+        "trivial": trivial,
+    }
     rows = [
-        (name, kind, metric, *(one["test"][metric][part] for part in ("value", "low", "high")))
+        (name, kind, metric, *(one[metric][part] for part in ("value", "low", "high")))
         for kind, predictors in found.items()
         for name, one in predictors.items()
-        for metric in METRICS
+        for metric in (*METRICS, *[GAIN] * (kind == "baseline"))
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float, "low": float, "high": float})
 

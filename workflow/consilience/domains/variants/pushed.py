@@ -17,6 +17,7 @@ import pandas as pd
 from consilience.attribution.api import Explainer
 from consilience.dataset import Dataset
 from consilience.domains.variants.codes import BRANCH, sparse_codes
+from consilience.domains.variants.raw_branches import BranchSums
 from consilience.domains.variants.raw_recovery import LINEAR, MARGINAL, VOTERS
 from consilience.errors import ConsilienceError
 from consilience.scaling import Scaling, scaled_inputs
@@ -185,8 +186,8 @@ def raw_attributions(
     explainers: Mapping[str, Explainer],
     linear: np.ndarray,
     settings: Mapping[str, Any],
-) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
-    """Return what calls `rows` attribute to raw features by model, and `Sums.facts` by model.
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, float]]]:
+    """Return what calls `rows` attribute to raw features by model, `BranchSums.rows` and `Sums.facts` of all models.
 
     Models are those of `explainers`, `voters` (the mean of these), and `logistic`, of which `linear` is
     `linear_shares`; `settings` are steps and seed. Columns: model, feature, branch, magnitude (mean |attribution| to
@@ -195,17 +196,22 @@ def raw_attributions(
     """
     encoder = Encoder.of(encoded, raw)
     order = np.concatenate([branch.units.ravel() for branch in raw.branches.values()])
-    described = raw.features.iloc[order]
-    sums = {name: Sums(len(order)) for name in (*explainers, VOTERS, LINEAR)}
+    names, branches = (raw.features[column].to_numpy()[order] for column in ("name", "branch"))
+    models = (*explainers, VOTERS, LINEAR)
+    sums, together = {name: Sums(len(order)) for name in models}, {name: BranchSums(branches) for name in models}
     for part, codes, found in attributed(encoded, rows, explainers, settings["steps"], settings["seed"]):
         features, present = encoder.features(raw, part)
         found = found | {VOTERS: np.mean(list(found.values()), axis=0), LINEAR: codes * linear}
         for name, values in found.items():
-            sums[name].add(values, push(values, codes, features, encoder), present, encoded.labels[part])
-    names, branches = described["name"].to_numpy(), described["branch"].to_numpy()
-    frames = [one.rows(names, branches).assign(model=name) for name, one in sums.items()]
-    table = pd.concat(frames, ignore_index=True)
-    return table[["model", *table.columns.drop("model")]], {name: one.facts() for name, one in sums.items()}
+            pushed, labels = push(values, codes, features, encoder), encoded.labels[part]
+            sums[name].add(values, pushed, present, labels)
+            together[name].add(pushed.contributions, labels)
+    table = pd.concat([one.rows(names, branches).assign(model=name) for name, one in sums.items()], ignore_index=True)
+    return (
+        table[["model", *table.columns.drop("model")]],
+        pd.concat([one.rows(name) for name, one in together.items()], ignore_index=True),
+        {name: one.facts() for name, one in sums.items()},
+    )
 
 
 def class_differences(encoded: Dataset, raw: Dataset, rows: np.ndarray) -> pd.DataFrame:

@@ -21,10 +21,12 @@ SIDES = {"positive": 1, "negative": -1}
 
 
 @styled
-def raw_attribution_bars(table: pd.DataFrame, voters: Sequence[str], recovery: pd.DataFrame | None = None) -> Figure:
+def raw_attribution_bars(
+    table: pd.DataFrame, branches: pd.DataFrame, voters: Sequence[str], recovery: pd.DataFrame | None = None
+) -> Figure:
     """Draw the raw features of largest attribution, those that speak for true calls beside those for false ones.
 
-    `table` is raw_attributions.tsv, `recovery` raw_recovery.tsv where the truth is known.
+    `table` is raw_attributions.tsv, `branches` raw_branches.tsv, `recovery` raw_recovery.tsv where the truth is known.
     """
     mean = table[table["model"] == VOTERS]
     if mean.empty or not (mean["magnitude"] > 0).any():
@@ -34,7 +36,7 @@ def raw_attribution_bars(table: pd.DataFrame, voters: Sequence[str], recovery: p
         for name, sign in SIDES.items()
     }
     lines = max(4, *(len(rows) for rows in lists.values()))
-    branches = list(dict.fromkeys(table["branch"]))
+    branches = branches[branches["model"] == VOTERS].reset_index(drop=True)
     below = 0.65 + 0.22 * len(branches)
     figure = new_figure(7.2, 0.9 + 1.15 * BAR * lines + below + 1.4)
     grid = figure.add_gridspec(3, 2, height_ratios=(0.1, 1.15 * BAR * lines + 0.5, below))
@@ -43,7 +45,7 @@ def raw_attribution_bars(table: pd.DataFrame, voters: Sequence[str], recovery: p
     reach = 1.06 * table[table["feature"].isin(pd.concat(lists.values())["feature"])]["magnitude"].max()
     for place, (name, rows) in enumerate(lists.items()):
         _bars(figure.add_subplot(grid[1, place]), rows, table, marks, name, lines, reach)
-    _branches(figure.add_subplot(grid[2, :]), table, branches)
+    _branches(figure.add_subplot(grid[2, :]), branches)
     entitle(figure, _message(mean, recovery), _caption(recovery))
     return figure
 
@@ -86,30 +88,28 @@ def _bars(
     axes.set_xlabel("mean |contribution| (log-odds of TP)")
 
 
-def _branches(axes: Axes, table: pd.DataFrame, branches: Sequence[str]) -> None:
-    """Draw the share of all attribution that every branch has, beside its share of the features."""
-    sums = table[table["model"] == VOTERS].groupby("branch")["magnitude"].sum().reindex(branches)
-    counts = table[table["model"] == VOTERS]["branch"].value_counts().reindex(branches)
-    share, expected = sums / sums.sum(), counts / counts.sum()
+def _branches(axes: Axes, branches: pd.DataFrame) -> None:
+    """Draw the share of the attribution that every branch has, beside its share of the features."""
+    share, expected = branches["share"], branches["features"] / branches["features"].sum()
     axes.barh(range(len(branches)), share, color="#8FBFA8", height=0.66)
     axes.plot(expected, range(len(branches)), "|", color=BLACK, markersize=11, markeredgewidth=1.4, linestyle="")
-    for place, value in enumerate(share):
+    for place, (value, area) in enumerate(zip(share, branches["auroc"], strict=True)):
         axes.annotate(
-            percent(value),
+            f"{percent(value)}, AUROC {'undefined' if np.isnan(area) else f'{area:.2f}'}",
             (max(value, expected.iloc[place]), place),
             (5, 0),
             textcoords="offset points",
             va="center",
             fontsize=7,
         )
-    names = [f"{name} ({count:,})" for name, count in counts.items()]
+    names = [f"{row.branch} ({row.features:,})" for row in branches.itertuples()]
     axes.set_yticks(range(len(branches)), names)
     axes.set_ylim(len(branches) - 0.4, -0.6)
-    axes.set_xlim(0, 1.13 * max(share.max(), expected.max()))
+    axes.set_xlim(0, 1.25 * max(share.max(), expected.max()))
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    axes.set_title("Share of the attribution, by branch (mark: share of the features)")
+    axes.set_title("Share of the attribution, by branch, each summed first (mark: share of the features)")
 
 
 def _message(mean: pd.DataFrame, recovery: pd.DataFrame | None) -> str:
@@ -128,7 +128,8 @@ def _caption(recovery: pd.DataFrame | None) -> str:
     return (
         "Integrated gradients of the networks, from no atom on, pushed through the dictionary's encoder on to "
         "k-mers and attributes. Bars: mean over voting networks, marks: each, and the logistic model of "
-        f"atoms{known}. The sign is that of the mean slope. k-mers are shares of a sequence: where one rises others "
+        f"atoms{known}. The sign is that of the mean slope. Below, a branch's contributions to a call are summed "
+        "first; AUROC is of that sum, over all calls explained. k-mers are shares of a sequence: where one rises others "
         "fall.\nIt looks bad where the marks of networks lie far apart, and where bars are all alike: then atoms "
         "are of everything at once."
     )

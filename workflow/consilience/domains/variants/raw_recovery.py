@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,12 @@ def raw_recovery(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
             for signal in signals
         ]
     )
+
+
+def with_atoms(recovery: pd.DataFrame, standing: Mapping[str, int]) -> pd.DataFrame:
+    """Add to raw_recovery.tsv `atoms`: how many stand for a signal, by its name in `standing`, and for any (`all`)."""
+    known = dict(standing) | {ALL: sum(standing.values())}
+    return recovery.assign(atoms=[int(known.get(signal, 0)) for signal in recovery["signal"]])
 
 
 def _measured(own: pd.DataFrame, truth: pd.DataFrame, signal: str) -> dict[str, Any]:

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from consilience.domains.variants.notes import bias_lines, dictionary_line, headline, recovery_lines, signs, weaknesses
-from consilience.domains.variants.performance import QUALITY, SIZE
-from consilience.domains.variants.raw_recovery import LINEAR, VOTERS
-from consilience.domains.variants.wording import counted, interval_or_none, of_all, percent
-from consilience.evaluation import number
+from consilience.domains.variants import baseline_text
+from consilience.domains.variants.dictionary_tables import COMPONENTS
+from consilience.domains.variants.notes import (
+    UNKNOWN,
+    bias_lines,
+    counted_or_no,
+    dictionary_line,
+    headline,
+    is_lost,
+    raw_line,
+    recovery_line,
+    signs,
+    weaknesses,
+)
+from consilience.domains.variants.performance import GAIN, QUALITY, SIZE
+from consilience.domains.variants.raw_recovery import ALL, LINEAR, VOTERS
+from consilience.domains.variants.wording import are, components, counted, interval_or_none, of_all, percent
+from consilience.evaluation import number, with_interval
 
 NAMES = {LINEAR: "logistic regression on the same atoms", QUALITY: "QUAL alone", SIZE: "size alone"}
 
@@ -37,7 +50,7 @@ def _sentence(text: str) -> str:
 def _calls(calls: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     for role, counts in calls.items():
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        yield f"the role {role} has {sum(counts.values())} calls: {told}"
+        yield f"the role {role} has {counted(sum(counts.values()), 'call', 'calls')}: {told}"
 
 
 def _prediction(performance: Mapping[str, Any]) -> Iterator[str]:
@@ -45,8 +58,15 @@ def _prediction(performance: Mapping[str, Any]) -> Iterator[str]:
     for name, own in performance["networks"].items():
         yield f"the network {name} has {_metrics(own)} on the test role"
     for name, words in NAMES.items():
-        if performance[name]:
-            yield f"{words} has {_metrics(performance[name])} on the test role"
+        told = f"has {_metrics(performance[name])} on the test role" if performance[name] else UNKNOWN
+        yield f"{words} {told}"
+    best = performance["best"]
+    for name, own in performance["baselines"].items():
+        yield (
+            f"without a dictionary, {baseline_text.NAMES[name]}: {_metrics(own)} on the test role; AUROC of {best} "
+            f"less this {with_interval(own[GAIN])}"
+        )
+    yield from baseline_text.baseline_line(performance)
 
 
 def _metrics(own: Mapping[str, Any]) -> str:
@@ -65,7 +85,13 @@ def _dictionary(own: Mapping[str, Any]) -> Iterator[str]:
         )
     for name, found in own["controls"].items():
         explained = percent(found["explained_variance"])
-        yield f"beside it, {name.replace('_', ' ')} (k = {own['k']}): {explained} of the variance of test calls"
+        words = components(own["k"]) if name == COMPONENTS else f"a {name.replace('_', ' ')} (k = {own['k']})"
+        yield f"beside it, {words}: {explained} of the variance of test calls"
+    for role, counts in (own["codes_by_sequence"] or {}).items():
+        yield (
+            f"on the role {role}, calls with a consensus have {counts['with']:.1f} active atoms, calls without "
+            f"{counts['without']:.1f}"
+        )
     by_size = sorted((int(size), count) for size, count in own["codes_by_batch_size"].items())
     sizes = ", ".join(f"{count:.1f} ({size})" for size, count in by_size)
     yield f"atoms a call by the number of calls that are encoded at once: {sizes}"
@@ -86,13 +112,14 @@ def _bias(bias: Mapping[str, Any]) -> Iterator[str]:
     if not bias["significant"]:
         return
     yield (
-        f"confirmed are {of_all(bias['confirmed_positive'], bias['positive'])} toward true and "
+        f"confirmed {are(bias['confirmed'])} {of_all(bias['confirmed_positive'], bias['positive'])} toward true and "
         f"{of_all(bias['confirmed_negative'], bias['negative'])} toward false calls"
     )
     alike = bias["not_alike_in_strata"]
+    have = "has" if alike == 1 else "have"
     yield (
-        f"of those that stay so within strata, the odds ratio of {of_all(alike, bias['within_strata'])} differs from "
-        "stratum to stratum (Breslow-Day, p < 0.05, not corrected)"
+        f"of those that stay so within strata, {of_all(alike, bias['within_strata'])} {have} an "
+        "odds ratio that differs from stratum to stratum (Breslow-Day, p < 0.05, not corrected)"
     )
     for name, words in (("strongest_positive", "true"), ("strongest_negative", "false")):
         told = "; ".join(_atom(row) for row in bias[name])
@@ -101,14 +128,18 @@ def _bias(bias: Mapping[str, Any]) -> Iterator[str]:
 
 def _atom(row: Mapping[str, Any]) -> str:
     confirmed = "" if row["confirmed"] else ", not confirmed"
+    turned = ", the other way within strata" if row["reversed"] else ""
     return (
         f"{row['feature']} odds ratio {row['odds']:.3g} [{row['odds_low']:.3g}, {row['odds_high']:.3g}] in "
-        f"{counted(row['support'], 'training call', 'training calls')}{confirmed}"
+        f"{counted(row['support'], 'training call', 'training calls')}{confirmed}{turned}"
     )
 
 
 def _types(types: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{of_all(types['specialized'], types['atoms'])} tested atoms are special to a type (enriched, q < 0.05)"
+    yield (
+        f"{of_all(types['specialized'], types['atoms'])} tested atoms {are(types['specialized'])} special to a type "
+        "(enriched, q < 0.05)"
+    )
     yield f"by type: {', '.join(f'{name} {count}' for name, count in types['by_type'].items())}"
     for row in types["strongest"]:
         yield (
@@ -120,7 +151,7 @@ def _types(types: Mapping[str, Any]) -> Iterator[str]:
 def _together(together: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{of_all(together['significant'], together['pairs'])} pairs of the strongest atoms that are active together "
-        "in 5 training calls or more are so more often than by chance (q < 0.05)"
+        f"in 5 training calls or more {are(together['significant'])} so more often than by chance (q < 0.05)"
     )
     for row in together["strongest"]:
         yield (
@@ -132,27 +163,38 @@ def _together(together: Mapping[str, Any]) -> Iterator[str]:
 def _raw(models: Mapping[str, Any]) -> Iterator[str]:
     own = models[VOTERS]
     yield (
-        f"integrated gradients from zero codes of {own['calls']} calls, pushed on to what the calls were encoded from; "
+        f"integrated gradients from zero codes of {counted(own['calls'], 'call', 'calls')}, "
+        "pushed on to what the calls were encoded from; "
         f"parts and whole differ by {own['gap']:.2g} at most"
     )
     yield (
         f"what belongs to no raw feature (biases of the encoder, means of features) has a mean size of "
         f"{number(own['constant'])} in the mean of the networks, the whole attribution of a call {number(own['whole'])}"
     )
+    yield raw_line(own)
     for name, found in models.items():
-        shares = ", ".join(f"{branch} {percent(share)}" for branch, share in found["branches"].items())
-        yield f"by {name}, strongest are {', '.join(found['strongest']) or 'none'}; by branch {shares}"
+        yield f"by {name}, strongest are {', '.join(found['strongest']) or 'none'}"
+        for branch in found["branches"]:
+            yield (
+                f"by {name}, the branch {branch['branch']} ({counted(branch['features'], 'feature', 'features')}) has "
+                f"a mean size of {number(branch['magnitude'])}, {percent(branch['share'])} of all branches; its sum "
+                f"tells true calls with AUROC {number(branch['auroc'])}"
+            )
 
 
 def _recovery(rows: list[Mapping[str, Any]] | None) -> Iterator[str]:
     if not rows:
         yield "the data are not simulated: what truly drives the labels is not known"
         return
-    yield from recovery_lines(rows)
+    yield from recovery_line(rows)
+    for row in rows:
+        if row["model"] == VOTERS and row["signal"] != ALL:
+            yield f"{counted_or_no(row['atoms'])} {'stand' if row['atoms'] > 1 else 'stands'} for {row['signal']}"
     for row in rows:
         missing = f", {row['missing']} of them filtered out" if row["missing"] else ""
+        lost = ", no higher than others" if is_lost(row) else ""
         slope = "" if row["slope_precision"] is None else f", by slope {number(row['slope_precision'])}"
         yield (
             f"by {row['model']}, of {row['signal']}: average precision {number(row['average_precision'])}{slope} "
-            f"(chance {number(row['chance'])}), {signs(row)}, {row['planted']} planted{missing}"
+            f"(chance {number(row['chance'])}), {signs(row)}, {row['planted']} planted{missing}{lost}"
         )

@@ -2,7 +2,8 @@
 SLICE_OF_VARIANTS = domains.slices()["variants"]
 BIAS_OF_VARIANTS = {"bias": "sae_feature_bias_analysis.csv", "chi2": "chi2.csv", "landscape": "landscape.tsv"}
 TABLES_OF_VARIANTS = (
-    "specialization", "atoms", "cards", "coactivation", "size_profiles", "raw_attributions", "dictionary", "sweep", "metrics",
+    "specialization", "atoms", "cards", "coactivation", "size_profiles", "raw_attributions", "raw_branches", "dictionary",
+    "sweep", "metrics",
 )  # fmt: skip
 FACTS_OF_VARIANTS = {
     "best": "BEST_MODEL.json", "tensors": "dictionary/dictionary.safetensors", "summary": "summary.json",
@@ -40,6 +41,7 @@ for study_name, study in STUDIES.items():
             ensembles=expand("results/{{study}}/models/{model}/ensemble.safetensors", model=study.voters),
             histories=expand("results/{{study}}/models/{model}/history.tsv", model=study.voters),
             metrics=of_models("results/{study}/models/{model}/metrics.json"),
+            predictions=of_models("results/{study}/models/{model}/predictions.tsv"),
             linear="results/{study}/linear/metrics.json",
             coefficients="results/{study}/linear/coefficients.tsv",
             truth=["results/{study}/truth.tsv"] if study.simulated else [],

@@ -25,3 +25,13 @@ def interval_or_none(metric: Mapping[str, float | None] | None) -> str:
 def counted(count: int, one: str, several: str) -> str:
     """Write a count with its noun."""
     return f"{count} {one if count == 1 else several}"
+
+
+def are(count: int) -> str:
+    """Return the verb of a count."""
+    return "is" if count == 1 else "are"
+
+
+def components(count: int) -> str:
+    """Name the first principal components."""
+    return "the first principal component" if count == 1 else f"{count} principal components"
