@@ -186,7 +186,11 @@ def said(raw=None, alone=None):
         ),
         (
             (-0.02, -0.03, -0.01), (0.0, -0.1, 0.1),
-            f"by 0.020 [0.010, 0.030]; nor is it clearly better than {ALONE_WORDS}",
+            f"by 0.020 [0.010, 0.030]; it is not clearly better than {ALONE_WORDS} (difference 0.000 [-0.100, 0.100])",
+        ),
+        (
+            (-0.02, -0.03, -0.01), (-0.01, -0.015, -0.004),
+            f"by 0.020 [0.010, 0.030]; it is worse than {ALONE_WORDS}, by 0.010 [0.004, 0.015]",
         ),
         (
             (0.01, -0.03, 0.05), (0.2, 0.1, 0.3),

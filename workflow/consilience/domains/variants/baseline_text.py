@@ -53,16 +53,22 @@ def _verdict(network: str, chosen: list[tuple[str, Mapping[str, Any]]]) -> str:
     gain, (last, alone) = best[GAIN], chosen[-1]
     if _above(gain):
         return f"{network} is better than {NAMES[name]}, by {with_interval(gain)}"
-    more = "" if last == name or _above(alone[GAIN]) else f"; nor is it clearly better than {NAMES[last]}"
-    if gain["high"] is not None and gain["high"] < 0:
-        less = {"value": -gain["value"], "low": -gain["high"], "high": -gain["low"]}
-        return (
-            f"atoms lose some of what calls tell: {network} is worse than {NAMES[name]}, by {with_interval(less)}{more}"
-        )
-    difference = f"difference {with_interval(gain)}"
-    return (
-        f"nothing shows that atoms tell more: {network} is not clearly better than {NAMES[name]} ({difference}){more}"
-    )
+    also = "" if last == name or _above(alone[GAIN]) else f"; it {_against(last, alone[GAIN])}"
+    if _above(_turned(gain)):
+        return f"atoms lose some of what calls tell: {network} {_against(name, gain)}{also}"
+    return f"nothing shows that atoms tell more: {network} {_against(name, gain)}{also}"
+
+
+def _against(name: str, gain: Mapping[str, float | None]) -> str:
+    if _above(_turned(gain)):
+        return f"is worse than {NAMES[name]}, by {with_interval(_turned(gain))}"
+    return f"is not clearly better than {NAMES[name]} (difference {with_interval(gain)})"
+
+
+def _turned(gain: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return the gain of the other over the network."""
+    value, low, high = (gain[part] if gain[part] is None else -gain[part] for part in ("value", "high", "low"))
+    return {"value": value, "low": low, "high": high}
 
 
 def _above(gain: Mapping[str, float | None]) -> bool:

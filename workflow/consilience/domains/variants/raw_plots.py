@@ -129,7 +129,7 @@ def _caption(recovery: pd.DataFrame | None) -> str:
         "Integrated gradients of the networks, from no atom on, pushed through the dictionary's encoder on to "
         "k-mers and attributes. Bars: mean over voting networks, marks: each, and the logistic model of "
         f"atoms{known}. The sign is that of the mean slope. Below, a branch's contributions to a call are summed "
-        "first; AUROC is of that sum, over all calls explained. k-mers are shares of a sequence: where one rises others "
-        "fall.\nIt looks bad where the marks of networks lie far apart, and where bars are all alike: then atoms "
+        "first; AUROC is of that sum, over all calls explained. k-mers are shares of a sequence: where one rises "
+        "others fall.\nIt looks bad where the marks of networks lie far apart, and where bars are all alike: then atoms "
         "are of everything at once."
     )
