@@ -130,6 +130,6 @@ def _caption(recovery: pd.DataFrame | None) -> str:
         "k-mers and attributes. Bars: mean over voting networks, marks: each, and the logistic model of "
         f"atoms{known}. The sign is that of the mean slope. Below, a branch's contributions to a call are summed "
         "first; AUROC is of that sum, over all calls explained. k-mers are shares of a sequence: where one rises "
-        "others fall.\nIt looks bad where the marks of networks lie far apart, and where bars are all alike: then atoms "
-        "are of everything at once."
+        "others fall.\nIt looks bad where the marks of networks lie far apart, and where bars are all alike: then "
+        "atoms are of everything at once."
     )
