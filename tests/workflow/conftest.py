@@ -3,4 +3,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run_workflow import clone, finished  # noqa: F401
+from run_workflow import clone, copied, finished  # noqa: F401

@@ -55,6 +55,12 @@ def finished(tmp_path_factory, worker_id):
 
 
 @pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished folder, since Snakemake locks a folder it works in."""
+    return shutil.copytree(finished[0], tmp_path / "copy", symlinks=True)
+
+
+@pytest.fixture
 def clone(tmp_path):
     """A copy of the workflow that a test may edit."""
     for name in WORKFLOW:
