@@ -4,10 +4,12 @@ import gzip
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from run_workflow import ROOT, jobs, snakemake
 
+from consilience.attribution.store import read
 from consilience.dataset import Dataset
 from consilience.files import read_json, read_table
 
