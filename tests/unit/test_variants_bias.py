@@ -175,12 +175,15 @@ def test_an_atom_that_is_always_on_is_told_to_say_nothing():
     codes[roles == "test", 7] = 0
     table = table_of(codes, labels, samples, roles).set_index("atom")
     row = table.loc[16]
-    assert row[["p", "fdr_corrected", "cmh_p", "homogeneity_p", "odds", "cmh_odds", "test_p"]].tolist() == [1.0] * 7
+    assert row[["p", "fdr_corrected", "cmh_p", "cmh_q", "odds", "test_p"]].tolist() == [1.0] * 6
+    # No stratum tells, so that there is no ratio within strata, and none can be unlike another.
+    untold = ["cmh_odds", "cmh_low", "cmh_high", "homogeneity_p"]
+    assert row[[*untold, "test_cmh_odds"]].isna().all() and not row["confirmed_within"] and not row["reversed"]
     assert [row["near_end"], row["direction"], row["strata"], row["auroc"]] == [0, "none", 0, 0.5]
     assert 19 not in table.index
     assert table.loc[22, ["test_p", "test_odds", "test_low", "test_high"]].tolist() == [1, 1, 0, np.inf]
-    rest = table.drop(columns=["test_q", "test_cmh_q", "auroc_active"]).select_dtypes("number")
-    assert not rest.isna().any(axis=None)
+    rest = table.drop(columns=["test_q", "test_cmh_q", "auroc_active", "test_cmh_odds"]).select_dtypes("number")
+    assert not rest.drop(index=16).isna().any(axis=None) and not rest.drop(columns=untold).isna().any(axis=None)
 
 
 @pytest.mark.parametrize(("role", "label", "told"), [("train", 1, r"\d+ TP and 0 FP"), ("test", 0, r"0 TP and \d+ FP")])
@@ -200,7 +203,7 @@ def test_without_an_atom_of_enough_support_the_table_has_its_columns_and_no_row(
     for name, frame in {"chi2": chi2_list(table, 5), "landscape": landscape(table, 40)}.items():
         write_table(tmp_path / f"{name}.csv", frame)
     assert list(read_table(tmp_path / "chi2.csv")) == ["feature", "target", "direction"]
-    assert read_table(tmp_path / "landscape.csv")["atoms"].tolist() == [0, 0, 0, 0, 0, 40]
+    assert read_table(tmp_path / "landscape.csv")["atoms"].tolist() == [0, 0, 0, 0, 0, 0, 40]
 
 
 def test_the_near_end_is_that_of_the_interval_of_the_log_odds():
@@ -234,6 +237,15 @@ def test_lists_hold_what_is_significant_and_clear_of_one_strongest_first():
     assert None in [row["cmh_odds"] for rows in top.values() for row in rows]
 
 
+def test_an_atom_that_is_not_significant_among_many_is_not_listed_though_its_interval_excludes_one():
+    table = table_of(*calls_of(1, calls=900, atoms=60))
+    assert table["near_end"].ne(0).any() and not table["significant"].any()
+    assert top_biased(table) == {"top_tp_biased": [], "top_fp_biased": []}
+    # A test may find an atom whose interval by another formula holds 1.
+    held = table.assign(significant=True, near_end=0.0)
+    assert top_biased(held) == {"top_tp_biased": [], "top_fp_biased": []}
+
+
 def test_the_first_atoms_are_json(tmp_path):
     write_json(tmp_path / "top.json", top_biased(table_of(*planted(10))))
     row = json.loads((tmp_path / "top.json").read_text())["top_tp_biased"][0]
@@ -249,7 +261,7 @@ def test_the_landscape_counts_the_table():
     table = table_of(*planted(11))
     found = landscape(table, 40).set_index("set")
     assert found.index.tolist() == [
-        "tested", "significant", "cmh_significant", "confirmed", "confirmed_within", "not_tested"
+        "tested", "significant", "cmh_significant", "significant_within", "confirmed", "confirmed_within", "not_tested"
     ]  # fmt: skip
     assert found.loc["tested", "atoms"] + found.loc["not_tested", "atoms"] == 40
     rows = table[table["significant"]].to_dict("records")

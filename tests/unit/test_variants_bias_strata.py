@@ -100,7 +100,17 @@ def test_an_atom_that_strata_turn_over_is_told_and_counted_where_strata_put_it(e
     for name, chosen in (("cmh_significant", table["cmh_q"] < 0.05), ("confirmed_within", table["confirmed_within"])):
         above = (table.loc[chosen, "cmh_odds"] > 1).sum()
         assert found.loc[name, ["atoms", "above_1", "below_1"]].tolist() == [chosen.sum(), above, chosen.sum() - above]
+    both = set(table.loc[table["significant"], "atom"]) & set(table.loc[table["cmh_q"] < 0.05, "atom"])
+    above = table["atom"].isin(both) & (table["cmh_odds"] > 1)
+    assert found.loc["significant_within", ["atoms", "above_1"]].tolist() == [len(both), above.sum()]
     assert found.loc["significant", "above_1"] == (table.loc[table["significant"], "odds"] > 1).sum()
+
+
+def test_an_atom_that_only_strata_tell_of_is_not_counted_among_those_significant_within_strata_too():
+    table = table_of(*confounded(with_sequence, within=0.25))
+    assert table.set_index("atom").loc[ATOM, "cmh_q"] < 0.05
+    found = landscape(table.assign(significant=table["significant"] & (table["atom"] != ATOM)), 40).set_index("set")
+    assert found.loc["cmh_significant", "atoms"] == found.loc["significant_within", "atoms"] + 1
 
 
 def test_a_ratio_within_strata_that_proves_nothing_turns_nothing_over():

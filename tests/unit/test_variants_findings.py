@@ -68,13 +68,14 @@ def metrics_frame():
 def found_of(encoded=ENCODED, **changes):
     special = {
         "atom": [5, 5, 9], "feature": ["atom 5", "atom 5", "atom 9"], "type": ["DEL", "INS", "INS"], "share": 0.9,
-        "base_rate": 0.3, "lift": 3.0, "q_value": [0.01, 0.01, 0.2], "direction": ["enriched", "depleted", "enriched"],
+        "base_rate": 0.3, "lift": [3.0, 0.3, 3.0], "q_value": [0.01, 0.01, 0.2],
+        "direction": ["enriched", "depleted", "enriched"],
     }  # fmt: skip
     joint = pd.DataFrame(
         {"atom_a": [1, 2], "atom_b": [5, 9], "together": 8, "expected": 2.0, "lift": 4.0, "q_value": [0.01, 0.4]}
     )
     tables = {
-        "bias": bias_table(), "metrics": metrics_frame(), "specialization": pd.DataFrame(special),
+        "bias": bias_table(), "atoms": pd.DataFrame({"atom": [9, 5, 2, 4], "stability": [0.9, 0.5, np.nan, 0.2]}), "metrics": metrics_frame(), "specialization": pd.DataFrame(special),
         "coactivation": joint, "dictionary": dictionary_table(ENCODED), "raw_attributions": raw_table(),
         "raw_branches": branches_table(),
     }  # fmt: skip
@@ -86,12 +87,31 @@ def found_of(encoded=ENCODED, **changes):
 def test_biased_atoms_are_counted_with_what_strata_leave():
     bias = found_of()["bias"]
     expected = {
-        "alive": 8, "tested": 6, "significant": 4, "positive": 2, "negative": 2, "confirmed": 2, "confirmed_positive": 1,
-        "confirmed_negative": 1, "within_strata": 3, "confirmed_within_strata": 2, "turned_within_strata": 1, "not_alike_in_strata": 1,
+        "alive": 8, "tested": 7, "significant": 4, "positive": 2, "negative": 2, "confirmed": 2, "confirmed_positive": 1,
+        "confirmed_negative": 1, "within_strata": 3, "confirmed_within_strata": 2, "confirmed_both": 1, "turned_within_strata": 1, "several_strata": 2,
+        "not_alike_in_strata": 1,
     }  # fmt: skip
     assert {name: bias[name] for name in expected} == expected
     assert [row["feature"] for row in bias["strongest_positive"]] == ["atom 5", "atom 2"]
     assert [row["feature"] for row in bias["strongest_negative"]] == ["atom 9", "atom 4"]
+
+
+def test_the_strongest_have_their_ratio_within_strata_and_how_well_they_come_again():
+    bias = found_of()["bias"]
+    rows = {row["feature"]: row for name in ("positive", "negative") for row in bias[f"strongest_{name}"]}
+    assert {name: row["stability"] for name, row in rows.items()} == {
+        "atom 5": 0.5, "atom 2": None, "atom 9": 0.9, "atom 4": 0.2
+    }  # fmt: skip
+    columns = ("strata", "cmh_odds", "cmh_low", "cmh_high")
+    assert [rows["atom 9"][name] for name in columns] == [3, 2.5, 0, None]
+    assert [rows["atom 4"][name] for name in columns] == [0, None, None, None]
+
+
+def test_an_atom_of_the_most_frequent_type_is_not_special_to_it():
+    rows = {"atom": [5, 5], "feature": "atom 5", "type": ["DEL", "INS"], "share": [1.0, 0.0], "base_rate": [0.969, 0.031],
+            "lift": [1.03, 0.0], "q_value": 0.001, "direction": ["enriched", "depleted"]}  # fmt: skip
+    types = found_of(specialization=pd.DataFrame(rows))["types"]
+    assert (types["specialized"], types["by_type"], types["strongest"]) == (0, {"DEL": 0, "INS": 0}, [])
 
 
 def test_nothing_tested_is_no_fault():
@@ -124,6 +144,15 @@ def test_branches_are_those_of_their_model():
         "logistic": [0.5, 0.5],
     }
     assert [row["auroc"] for row in models["voters"]["branches"]] == [None, 0.8]
+
+
+def test_branches_of_every_model_stand_in_the_order_of_the_mean_of_the_networks():
+    table = branches_table().assign(magnitude=[0.1, 0.9, 0.3, 0.2])
+    models = found_of(raw_branches=table)["raw_attributions"]["models"]
+    assert {name: [row["branch"] for row in one["branches"]] for name, one in models.items()} == {
+        "voters": ["b", "a"],
+        "logistic": ["b", "a"],
+    }
 
 
 def test_baselines_have_what_the_network_adds_to_them():

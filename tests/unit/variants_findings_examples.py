@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pandas as pd
 
 QUALITY = ("explained_variance", "normalized_mean_squared_error", "mean_squared_error", "l0", "dead_share")
@@ -39,7 +40,13 @@ BASELINES = {
 }
 
 
-def performance(network=(0.9, 0.85, 0.94), quality=(0.65, 0.6, 0.7), size=(0.62, 0.58, 0.66), baselines=None):
+def performance(
+    network=(0.9, 0.85, 0.94),
+    quality=(0.65, 0.6, 0.7),
+    size=(0.62, 0.58, 0.66),
+    baselines=None,
+    linear=(0.64, 0.6, 0.7),
+):
     """The part of summary.json about predictors; None for a predictor that is not there.
 
     `baselines` are, by name, the area and what the network adds to it, as value, low and high.
@@ -58,7 +65,7 @@ def performance(network=(0.9, 0.85, 0.94), quality=(0.65, 0.6, 0.7), size=(0.62,
         "best": "wide",
         "networks": networks,
         "baselines": {name: of(numbers) | {gain: metric(*more)} for name, (numbers, more) in (baselines or {}).items()},
-        "logistic": of((0.88, 0.8, 0.9)),
+        "logistic": of(linear),
         "quality": of(quality),
         "size": of(size),
     }
@@ -66,7 +73,8 @@ def performance(network=(0.9, 0.85, 0.94), quality=(0.65, 0.6, 0.7), size=(0.62,
 
 def atom(number, odds, confirmed=True):
     return {"feature": f"atom {number}", "odds": odds, "odds_low": 0.5 * odds, "odds_high": 2 * odds, "support": 31,
-            "confirmed": confirmed, "reversed": False}  # fmt: skip
+            "confirmed": confirmed, "strata": 4, "cmh_odds": 0.78, "cmh_low": 0.13, "cmh_high": 4.7, "cmh_q": 0.8,
+            "reversed": False, "stability": 0.82}  # fmt: skip
 
 
 def recovery_rows(**changes):
@@ -86,16 +94,17 @@ def good():
     """A summary.json without weaknesses."""
     by_role = copy.deepcopy(ENCODED["quality"])
     model = {"calls": 60, "whole": 0.5, "constant": 0.1, "gap": 1e-7,
-             "branches": [{"branch": "attributes", "features": 1, "magnitude": 0.2, "share": 0.4, "auroc": 0.7},
-                          {"branch": "alleles", "features": 32, "magnitude": 0.3, "share": 0.6, "auroc": None}],
+             "branches": [{"branch": "alleles", "features": 32, "magnitude": 0.3, "share": 0.6, "auroc": None},
+                          {"branch": "attributes", "features": 1, "magnitude": 0.2, "share": 0.4, "auroc": 0.7}],
              "strongest": ["+alleles ACG", "-type INV"]}  # fmt: skip
     return {
         "calls": {"train": {"FP": 74, "TP": 106}, "test": {"FP": 20, "TP": 30}},
         "performance": performance(baselines=BASELINES),
         "bias": {
             "alive": 48, "tested": 45, "significant": 20, "positive": 12, "negative": 8, "confirmed": 15,
-            "confirmed_positive": 10, "confirmed_negative": 5, "within_strata": 18, "confirmed_within_strata": 12, "turned_within_strata": 0,
-            "not_alike_in_strata": 2, "strongest_positive": [atom(3, 4.5)], "strongest_negative": [atom(7, 0.2, False)],
+            "confirmed_positive": 10, "confirmed_negative": 5, "within_strata": 18, "confirmed_within_strata": 12,
+            "confirmed_both": 11, "turned_within_strata": 0, "several_strata": 17, "not_alike_in_strata": 2,
+            "strongest_positive": [atom(3, 4.5)], "strongest_negative": [atom(7, 0.2, False)],
         },
         "types": {"atoms": 45, "specialized": 9, "by_type": {"DEL": 5, "INS": 4},
                   "strongest": [{"feature": "atom 8", "type": "INS", "share": 0.9, "base_rate": 0.2, "lift": 4.5}]},
@@ -111,13 +120,17 @@ def good():
 
 
 def bias_table():
-    """Six tested atoms; four are significant, of which strata leave three, one of them turned."""
+    """Seven tested atoms; four are significant, of which strata leave three, one of them turned.
+
+    One that is not significant has an interval without 1, as is likely among many; no stratum tells of atom 4.
+    """
     rows = [
         # atom, odds, near_end, significant, cmh_q, homogeneity_p, confirmed, confirmed_within, reversed
         (5, 6.0, 1.2, True, 0.001, 0.5, True, True, False),
         (9, 0.2, -1.1, True, 0.001, 0.01, True, False, False),
-        (2, 3.0, 0.4, True, 0.02, 0.9, False, True, True),
+        (2, 3.0, 0.4, True, 0.02, np.nan, False, True, True),
         (4, 0.4, -0.2, True, 0.3, 0.9, False, False, False),
+        (3, 1.9, 0.1, False, 0.2, 0.9, False, False, False),
         (1, 1.5, 0.0, False, 0.001, 0.9, False, True, False),
         (7, 0.9, 0.0, False, 0.9, 0.9, False, False, False),
     ]
@@ -125,4 +138,11 @@ def bias_table():
                "reversed"]  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)
     names = [f"atom {number}" for number in table["atom"]]
-    return table.assign(feature=names, support=20, odds_low=table["odds"] / 2, odds_high=table["odds"] * 2)
+    untold = table["atom"] == 4
+    ratios = {"cmh_odds": 2.5, "cmh_low": 0.0, "cmh_high": np.inf}
+    within = {name: np.where(untold, np.nan, value) for name, value in ratios.items()} | {
+        "strata": np.where(untold, 0, 3)
+    }
+    return table.assign(
+        feature=names, support=20, odds_low=table["odds"] / 2, odds_high=table["odds"] * 2, **within
+    )  # fmt: skip

@@ -187,13 +187,14 @@ def _corrected(p: np.ndarray) -> np.ndarray:
 
 
 def top_biased(table: pd.DataFrame, count: int = LISTED) -> dict[str, list[dict[str, Any]]]:
-    """Return the most biased atoms of either direction, at most `count`: those whose interval does not hold 1.
+    """Return the most biased atoms of either direction, at most `count`: significant, with an interval without 1.
 
     A ratio within strata that is not finite is null.
     """
-    told = table[list(TOLD)].rename(columns={"fdr_corrected": "q"})
+    significant = table[table["significant"].astype(bool)]
+    told = significant[list(TOLD)].rename(columns={"fdr_corrected": "q"})
     return {
-        f"top_{name}_biased": [_plain(row) for row in told[sign * table["near_end"] > 0].head(count).to_dict("records")]
+        f"top_{name}_biased": [_plain(row) for row in told[sign * told["near_end"] > 0].head(count).to_dict("records")]
         for name, sign in (("tp", 1), ("fp", -1))
     }
 
@@ -211,14 +212,17 @@ def chi2_list(table: pd.DataFrame, top: int) -> pd.DataFrame:
 def landscape(table: pd.DataFrame, atoms: int) -> pd.DataFrame:
     """Count the atoms of `bias_table` by odds ratio, a row a set of them; `atoms` is the number of alive ones.
 
-    Columns: set (tested, significant, cmh_significant, confirmed, confirmed_within, or not_tested: too little support),
-    atoms, above_1, below_1, above_2, below_half by odds ratio, that within strata for the two sets that strata tell,
-    and support_mean, _median, _minimum and _maximum; what a set without atoms, or not tested, does not have is empty.
+    Columns: set (tested, significant, cmh_significant, significant_within: both of these, confirmed, confirmed_within,
+    or not_tested: too little support), atoms, above_1, below_1, above_2, below_half by odds ratio, that within strata
+    for the three sets that strata tell, and support_mean, _median, _minimum and _maximum; what a set without atoms, or
+    not tested, does not have is empty.
     """
+    within = table["cmh_q"] < FALSE_SHARE
     sets = {
         "tested": (np.ones(len(table), bool), "odds"),
         "significant": (table["significant"], "odds"),
-        "cmh_significant": (table["cmh_q"] < FALSE_SHARE, "cmh_odds"),
+        "cmh_significant": (within, "cmh_odds"),
+        "significant_within": (within & table["significant"].astype(bool), "cmh_odds"),
         "confirmed": (table["confirmed"], "odds"),
         "confirmed_within": (table["confirmed_within"], "cmh_odds"),
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 TYPES = ("INS", "DEL", "DUP", "INV", "BND")
 CLASSES = ("FP", "TP")  # index 1, TP, is the class whose log-odds are attributed
-NO_SIZE = -1  # the size of a breakend
+NO_SIZE = -1  # the size of a call that tells none; breakends have none
 SIZED = ("DEL", "DUP", "INV", "INS")  # the types of which every call has a size
 # Lower edges of the size bins that calls are compared within; a call without a size has a bin of its own.
 SIZE_EDGES = (0, 100, 300, 1_000, 10_000)

@@ -12,11 +12,13 @@ import pandas as pd
 from consilience.domains.variants.dictionary_tables import DICTIONARY, QUALITY
 from consilience.domains.variants.performance import GAIN, METRICS, SIZE, metric
 from consilience.domains.variants.performance import QUALITY as QUAL
-from consilience.domains.variants.raw_recovery import LINEAR, strongest
+from consilience.domains.variants.raw_recovery import LINEAR, VOTERS, strongest
+from consilience.domains.variants.specialization import LEAST_LIFT
 
 FALSE_SHARE = 0.05
 SHOWN = 5
-BIASED = ("feature", "odds", "odds_low", "odds_high", "support", "confirmed", "reversed")
+BIASED = ("feature", "odds", "odds_low", "odds_high", "support", "confirmed", "strata", "cmh_odds", "cmh_low",
+          "cmh_high", "cmh_q", "reversed", "stability")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def findings(results: Results) -> dict[str, Any]:
     return {
         "calls": {role: dict(counts) for role, counts in results.calls.items()},
         "performance": _performance(tables["metrics"], results.best),
-        "bias": _bias(tables["bias"], results.alive),
+        "bias": _bias(tables["bias"], tables["atoms"], results.alive),
         "types": _types(tables["specialization"]),
         "together": _together(tables["coactivation"]),
         "dictionary": _dictionary(tables["dictionary"], results.encoded),
@@ -68,10 +70,13 @@ def _performance(table: pd.DataFrame, best: str) -> dict[str, Any]:
     }
 
 
-def _bias(table: pd.DataFrame, alive: int) -> dict[str, Any]:
+def _bias(table: pd.DataFrame, atoms: pd.DataFrame, alive: int) -> dict[str, Any]:
     significant = table[table["significant"].astype(bool)]
     within = significant[significant["cmh_q"] < FALSE_SHARE]
     confirmed = significant["confirmed"].astype(bool)
+    again = within["confirmed_within"].astype(bool)
+    joint = again & within["confirmed"].astype(bool) & ~within["reversed"].astype(bool)
+    listed = significant.assign(stability=significant["atom"].map(atoms.set_index("atom")["stability"]))
     return {
         "alive": alive,
         "tested": len(table),
@@ -82,16 +87,18 @@ def _bias(table: pd.DataFrame, alive: int) -> dict[str, Any]:
         "confirmed_positive": int((confirmed & (significant["odds"] > 1)).sum()),
         "confirmed_negative": int((confirmed & (significant["odds"] < 1)).sum()),
         "within_strata": len(within),
-        "confirmed_within_strata": int(within["confirmed_within"].astype(bool).sum()),
+        "confirmed_within_strata": int(again.sum()),
+        "confirmed_both": int(joint.sum()),
         "turned_within_strata": int(within["reversed"].astype(bool).sum()),
+        "several_strata": int(within["homogeneity_p"].notna().sum()),
         "not_alike_in_strata": int((within["homogeneity_p"] < FALSE_SHARE).sum()),
-        "strongest_positive": _plain(table[table["near_end"] > 0][list(BIASED)].head(SHOWN)),
-        "strongest_negative": _plain(table[table["near_end"] < 0][list(BIASED)].head(SHOWN)),
+        "strongest_positive": _plain(listed[listed["near_end"] > 0][list(BIASED)].head(SHOWN)),
+        "strongest_negative": _plain(listed[listed["near_end"] < 0][list(BIASED)].head(SHOWN)),
     }
 
 
 def _types(table: pd.DataFrame) -> dict[str, Any]:
-    special = table[(table["q_value"] < FALSE_SHARE) & (table["direction"] == "enriched")]
+    special = table[(table["q_value"] < FALSE_SHARE) & (table["lift"] >= LEAST_LIFT)]
     counts = special.groupby("type")["atom"].nunique()
     types = sorted(table["type"].unique())
     return {
@@ -127,12 +134,17 @@ def _dictionary(table: pd.DataFrame, encoded: Mapping[str, Any]) -> dict[str, An
 
 
 def _raw(table: pd.DataFrame, branches: pd.DataFrame, pushed: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Tell of every model; branches stand in the order of their size in the mean of the networks."""
+    order = list(
+        branches[branches["model"] == VOTERS].sort_values("magnitude", ascending=False, kind="stable")["branch"]
+    )
+    ordered = branches.assign(place=branches["branch"].map(order.index)).sort_values("place").drop(columns="place")
     return {
         "models": {
             str(model): {
                 **pushed[model],
                 "strongest": list(strongest(table, model, SHOWN)),
-                "branches": _plain(branches[branches["model"] == model].drop(columns="model")),
+                "branches": _plain(ordered[ordered["model"] == model].drop(columns="model")),
             }
             for model in table["model"].unique()
         }

@@ -8,8 +8,8 @@ from typing import Any
 from consilience.domains.variants.baseline_text import baseline_line
 from consilience.domains.variants.dictionary_tables import COMPONENTS
 from consilience.domains.variants.performance import QUALITY, SIZE
-from consilience.domains.variants.raw_recovery import ALL, MARGINAL, VOTERS
-from consilience.domains.variants.wording import are, components, counted, interval_or_none, of_all, percent
+from consilience.domains.variants.raw_recovery import ALL, LINEAR, MARGINAL, VOTERS
+from consilience.domains.variants.wording import are, components, counted, interval_or_none, listed, of_all, percent
 from consilience.evaluation import number
 
 DEAD = 0.05
@@ -18,8 +18,8 @@ AGAIN = 0.5  # fewer atoms that come again from another random start are told as
 UNLIKE = 0.5  # active atoms with and without a consensus that differ by a larger share are told
 CERTAIN = 0.05
 TESTED = "test"
-NAMES = {QUALITY: "QUAL alone", SIZE: "size alone"}
-UNKNOWN = "is not known, as calls lack it (audit.tsv)"
+NAMES = {LINEAR: "logistic regression on the same atoms", QUALITY: "QUAL alone", SIZE: "size alone"}
+UNKNOWN = "not known (no QUAL in this source, or not of every call: audit.tsv)"
 
 
 def note_lines(found: Mapping[str, Any]) -> list[str]:
@@ -33,7 +33,7 @@ def note_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def headline(performance: Mapping[str, Any]) -> str:
-    """Tell the best network's area under the ROC curve beside those that know QUAL, or size, alone."""
+    """Tell the best network's area under the ROC curve beside a linear model of its atoms, QUAL, and size."""
     best = performance["networks"][performance["best"]]["roc_auc"]
     told = [f"{performance['best']}: test AUROC {interval_or_none(best)}"]
     close = []
@@ -42,7 +42,7 @@ def headline(performance: Mapping[str, Any]) -> str:
         told.append(f"{words} {interval_or_none(own) if own else UNKNOWN}")
         if own and not _clearly_above(best, own["value"]):
             close.append(words)
-    end = f": the network is not clearly better than {' and '.join(close)}" if close else ""
+    end = f": the network is not clearly better than {listed(close)}" if close else ""
     return f"{', '.join(told)}{end}"
 
 
@@ -64,12 +64,19 @@ def bias_lines(bias: Mapping[str, Any]) -> Iterator[str]:
         f"{of_all(bias['confirmed'], bias['significant'])} {are(bias['confirmed'])} confirmed on calls of the test role"
     )
     left, turned, again = (bias[f"{name}within_strata"] for name in ("", "turned_", "confirmed_"))
-    more = f", {counted(turned, 'of them turns round', 'of them turn round')}" if turned else ""
+    more = f", of which {turned} {are(turned)} reversed (leaning the other way there)" if turned else ""
     yield (
         "within strata of type, size, consensus and dataset (Cochran-Mantel-Haenszel, q < 0.05) "
-        f"{of_all(left, bias['significant'])} biased atoms {'stays' if left == 1 else 'stay'} so{more}"
+        f"{of_all(left, bias['significant'])} biased atoms {'stays' if left == 1 else 'stay'} significant{more}"
         f"{f'; {of_all(again, left)} {are(again)} confirmed within those of the test role' if left else ''}"
     )
+    if left:
+        both = bias["confirmed_both"]
+        hold = "holds" if both == 1 else "hold"
+        yield (
+            f"{of_all(both, bias['significant'])} biased atoms {hold} in every test: significant within strata too and "
+            "confirmed by the test role, in all its calls and within strata, in one direction"
+        )
 
 
 def dictionary_line(own: Mapping[str, Any]) -> str:
@@ -100,7 +107,7 @@ def weaknesses(own: Mapping[str, Any]) -> Iterator[str]:
     if again and again["matched_share"] < AGAIN:
         yield (
             f"{percent(1 - again['matched_share'])} of its atoms do not come again from another random start (cosine "
-            f"below {again['cosine_of_one_atom']:g}): what single atoms say is of this start"
+            f"below {again['cosine_of_one_atom']:g}): what single atoms say depends on the random start of the fit"
         )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from consilience.domains.variants import baseline_text
 from consilience.domains.variants.dictionary_tables import COMPONENTS
 from consilience.domains.variants.notes import (
+    CERTAIN,
+    NAMES,
     UNKNOWN,
     bias_lines,
     counted_or_no,
@@ -19,12 +21,17 @@ from consilience.domains.variants.notes import (
     signs,
     weaknesses,
 )
-from consilience.domains.variants.performance import GAIN, QUALITY, SIZE
-from consilience.domains.variants.raw_recovery import ALL, LINEAR, VOTERS
+from consilience.domains.variants.performance import GAIN
+from consilience.domains.variants.raw_recovery import ALL, LINEAR, MARGINAL, VOTERS
+from consilience.domains.variants.specialization import LEAST_LIFT
 from consilience.domains.variants.wording import are, components, counted, interval_or_none, of_all, percent
 from consilience.evaluation import number, with_interval
 
-NAMES = {LINEAR: "logistic regression on the same atoms", QUALITY: "QUAL alone", SIZE: "size alone"}
+MODELS = {
+    VOTERS: "the mean of the networks",
+    LINEAR: "logistic regression",
+    MARGINAL: "the difference of class means, without atoms",
+}
 
 
 def summary_text(study: str, found: Mapping[str, Any]) -> str:
@@ -33,7 +40,7 @@ def summary_text(study: str, found: Mapping[str, Any]) -> str:
         "Calls": _calls(found["calls"]),
         "Prediction": _prediction(found["performance"]),
         "Dictionary": _dictionary(found["dictionary"]),
-        "Atoms that true and false calls differ in": _bias(found["bias"]),
+        "Atoms that true and false calls differ in": _bias(found["bias"], found["dictionary"]["stability"]),
         "Types": _types(found["types"]),
         "Atoms that are active together": _together(found["together"]),
         "Raw features": _raw(found["raw_attributions"]["models"]),
@@ -58,7 +65,7 @@ def _prediction(performance: Mapping[str, Any]) -> Iterator[str]:
     for name, own in performance["networks"].items():
         yield f"the network {name} has {_metrics(own)} on the test role"
     for name, words in NAMES.items():
-        told = f"has {_metrics(performance[name])} on the test role" if performance[name] else UNKNOWN
+        told = f"has {_metrics(performance[name])} on the test role" if performance[name] else f"is {UNKNOWN}"
         yield f"{words} {told}"
     best = performance["best"]
     for name, own in performance["baselines"].items():
@@ -80,8 +87,7 @@ def _dictionary(own: Mapping[str, Any]) -> Iterator[str]:
     for role, found in own["by_role"].items():
         yield (
             f"on the role {role} it explains {percent(found['explained_variance'])} of the variance with "
-            f"{found['l0']:.1f} atoms a call, and {percent(found['dead_share'])} of its {own['atoms']} atoms are "
-            "active in no call"
+            f"{found['l0']:.1f} atoms a call; {_active(found['dead_share'], own['atoms'])}"
         )
     for name, found in own["controls"].items():
         explained = percent(found["explained_variance"])
@@ -107,7 +113,14 @@ def _dictionary(own: Mapping[str, Any]) -> Iterator[str]:
         yield f"weakness: {weakness}"
 
 
-def _bias(bias: Mapping[str, Any]) -> Iterator[str]:
+def _active(dead_share: float, atoms: int) -> str:
+    dead = round(dead_share * atoms)
+    if not dead:
+        return f"all {atoms} atoms are active"
+    return f"{of_all(dead, atoms)} atoms {are(dead)} active in none of its calls"
+
+
+def _bias(bias: Mapping[str, Any], again: Mapping[str, Any] | None) -> Iterator[str]:
     yield from bias_lines(bias)
     if not bias["significant"]:
         return
@@ -115,36 +128,59 @@ def _bias(bias: Mapping[str, Any]) -> Iterator[str]:
         f"confirmed {are(bias['confirmed'])} {of_all(bias['confirmed_positive'], bias['positive'])} toward true and "
         f"{of_all(bias['confirmed_negative'], bias['negative'])} toward false calls"
     )
-    alike = bias["not_alike_in_strata"]
-    have = "has" if alike == 1 else "have"
-    yield (
-        f"of those that stay so within strata, {of_all(alike, bias['within_strata'])} {have} an "
-        "odds ratio that differs from stratum to stratum (Breslow-Day, p < 0.05, not corrected)"
-    )
+    if bias["several_strata"]:
+        alike = bias["not_alike_in_strata"]
+        have = "has" if alike == 1 else "have"
+        yield (
+            "of those that stay significant within strata, and of which two strata or more tell, "
+            f"{of_all(alike, bias['several_strata'])} {have} an odds ratio that differs from stratum to "
+            "stratum (Breslow-Day, p < 0.05, not corrected)"
+        )
     for name, words in (("strongest_positive", "true"), ("strongest_negative", "false")):
-        told = "; ".join(_atom(row) for row in bias[name])
-        yield f"strongest toward {words} calls: {told or 'no atom whose interval excludes 1'}"
+        for row in bias[name]:
+            yield f"strong toward {words} calls is {_atom(row, again)}"
+        if not bias[name]:
+            yield f"strong toward {words} calls is no atom: none is significant with an interval that excludes 1"
 
 
-def _atom(row: Mapping[str, Any]) -> str:
-    confirmed = "" if row["confirmed"] else ", not confirmed"
-    turned = ", the other way within strata" if row["reversed"] else ""
-    return (
-        f"{row['feature']} odds ratio {row['odds']:.3g} [{row['odds_low']:.3g}, {row['odds_high']:.3g}] in "
-        f"{counted(row['support'], 'training call', 'training calls')}{confirmed}{turned}"
-    )
+def _atom(row: Mapping[str, Any], again: Mapping[str, Any] | None) -> str:
+    told = [
+        f"{row['feature']}: odds ratio {_ratio(row, 'odds', 'odds_low', 'odds_high')} in "
+        f"{counted(row['support'], 'training call', 'training calls')}, {'' if row['confirmed'] else 'not '}confirmed",
+        _within(row),
+    ]
+    if again and row["stability"] is not None:
+        one = again["seeds"] == 2
+        others = "its partner from another random start" if one else "its partners from other random starts"
+        told.append(f"{'' if one else 'mean '}cosine {row['stability']:.2f} with {others}")
+    return "; ".join(told)
+
+
+def _within(row: Mapping[str, Any]) -> str:
+    """Tell an atom's odds ratio within strata, and what follows from it."""
+    if not row["strata"]:
+        return "no stratum tells"
+    clear = row["cmh_q"] is not None and row["cmh_q"] < CERTAIN
+    end = ", the other way" if row["reversed"] else "" if clear else ", not significant"
+    return f"within strata {_ratio(row, 'cmh_odds', 'cmh_low', 'cmh_high')}{end}"
+
+
+def _ratio(row: Mapping[str, Any], *names: str) -> str:
+    """Write an odds ratio with its interval; null, in JSON, is what has no bound."""
+    value, low, high = ("infinite" if row[name] is None else f"{row[name]:.3g}" for name in names)
+    return f"{value} [{low}, {high}]"
 
 
 def _types(types: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{of_all(types['specialized'], types['atoms'])} tested atoms {are(types['specialized'])} special to a type "
-        "(enriched, q < 0.05)"
+        f"(at least {LEAST_LIFT:g} times its share of all calls, q < 0.05)"
     )
-    yield f"by type: {', '.join(f'{name} {count}' for name, count in types['by_type'].items())}"
+    yield f"atoms by the type they are special to: {', '.join(f'{name} {n}' for name, n in types['by_type'].items())}"
     for row in types["strongest"]:
         yield (
-            f"{row['feature']}: {percent(row['share'])} of its calls are {row['type']}, of all "
-            f"{percent(row['base_rate'])}"
+            f"{row['feature']}: {percent(row['share'])} of its calls are {row['type']}, {row['lift']:.3g} times "
+            f"the share of all calls ({percent(row['base_rate'])})"
         )
 
 
@@ -173,10 +209,11 @@ def _raw(models: Mapping[str, Any]) -> Iterator[str]:
     )
     yield raw_line(own)
     for name, found in models.items():
-        yield f"by {name}, strongest are {', '.join(found['strongest']) or 'none'}"
+        words = MODELS.get(name, name)
+        yield f"by {words}, strongest are {', '.join(found['strongest']) or 'none'}"
         for branch in found["branches"]:
             yield (
-                f"by {name}, the branch {branch['branch']} ({counted(branch['features'], 'feature', 'features')}) has "
+                f"by {words}, the branch {branch['branch']} ({counted(branch['features'], 'feature', 'features')}) has "
                 f"a mean size of {number(branch['magnitude'])}, {percent(branch['share'])} of all branches; its sum "
                 f"tells true calls with AUROC {number(branch['auroc'])}"
             )
@@ -190,11 +227,12 @@ def _recovery(rows: list[Mapping[str, Any]] | None) -> Iterator[str]:
     for row in rows:
         if row["model"] == VOTERS and row["signal"] != ALL:
             yield f"{counted_or_no(row['atoms'])} {'stand' if row['atoms'] > 1 else 'stands'} for {row['signal']}"
-    for row in rows:
+    for row in (row for row in rows if row["model"] in MODELS):
         missing = f", {row['missing']} of them filtered out" if row["missing"] else ""
         lost = ", no higher than others" if is_lost(row) else ""
         slope = "" if row["slope_precision"] is None else f", by slope {number(row['slope_precision'])}"
+        precision = f"average precision {number(row['average_precision'])}{slope}"
         yield (
-            f"by {row['model']}, of {row['signal']}: average precision {number(row['average_precision'])}{slope} "
+            f"by {MODELS[row['model']]}, of {row['signal']}: {precision} "
             f"(chance {number(row['chance'])}), {signs(row)}, {row['planted']} planted{missing}{lost}"
         )

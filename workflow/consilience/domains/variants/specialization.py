@@ -11,6 +11,7 @@ from consilience.domains.variants.bias import NONE
 from consilience.domains.variants.calls import TYPES
 from consilience.domains.variants.enrichment import TRAINING, Enrichment, in_order, training_codes
 
+LEAST_LIFT = 1.5  # an atom is special to a type that its calls are of so many times as often as all calls, or more
 DIRECTIONS = np.array(["depleted", NONE, "enriched"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from consilience.evaluation import with_interval
 
@@ -30,6 +30,11 @@ def counted(count: int, one: str, several: str) -> str:
 def are(count: int) -> str:
     """Return the verb of a count."""
     return "is" if count == 1 else "are"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words, such as a, b and c."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def components(count: int) -> str:
