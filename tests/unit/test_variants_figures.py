@@ -11,7 +11,6 @@ from matplotlib.colors import same_color, to_rgba
 from scipy.stats import norm
 
 from consilience.domains.variants.bias_plots import NAMED, bias_support, chance_band, confirmation, volcano
-from consilience.domains.variants.calls import SIZE_BINS
 from consilience.domains.variants.landscape_plots import SETS, bias_landscape
 from consilience.domains.variants.marks import (
     doublings,
@@ -24,7 +23,7 @@ from consilience.domains.variants.marks import (
 )
 from consilience.domains.variants.size_plots import size_profile_panels
 from consilience.domains.variants.type_plots import FURTHEST, atoms_by_direction, type_specialization
-from consilience.figures.style import NEGATIVE, POSITIVE, lighten, new_figure
+from consilience.figures.style import GRAY, NEGATIVE, POSITIVE, lighten, new_figure
 from tests.unit.figure_examples import everything, rendered
 from tests.unit.variants_figure_examples import example_tables
 
@@ -232,7 +231,8 @@ def test_an_interval_that_goes_on_has_an_arrow_and_an_undefined_ratio_no_mark(ta
 
 
 def test_types_show_lifts_and_shares(tables):
-    specialization, bias = tables["specialization"], tables["bias"]
+    specialization, bias = tables["specialization"], tables["bias"].copy()
+    bias.loc[atoms_by_direction(bias, 12).index[::3], "significant"] = False
     figure = type_specialization(specialization, bias)
     rendered(figure)
     axes = figure.axes[0]
@@ -252,7 +252,10 @@ def test_types_show_lifts_and_shares(tables):
             assert text.get_text() == percent(row["share"])
             assert (text.get_fontweight() == "bold") == (row["q_value"] < 0.05)
     bars = [bar.get_facecolor() for bar in axes.patches]
-    wanted = [POSITIVE if direction == "positive" else NEGATIVE for direction in atoms["direction"]]
+    wanted = [
+        (POSITIVE if row.direction == "positive" else NEGATIVE) if row.significant else GRAY
+        for row in atoms.itertuples()
+    ]
     assert all(same_color(bar, color) for bar, color in zip(bars, wanted, strict=True))
 
 
@@ -272,41 +275,6 @@ def test_without_a_biased_atom_those_of_most_support_are_shown():
     assert list(atoms_by_direction(table, 1)["atom"]) == [1, 2]
     table.loc[3, "near_end"] = -0.2
     assert list(atoms_by_direction(table, 1)["atom"]) == [7]
-
-
-# Sizes
-
-
-def test_size_profiles_show_shares_by_bin(tables):
-    profiles, bias = tables["size_profiles"], tables["bias"]
-    figure = size_profile_panels(profiles, bias)
-    rendered(figure)
-    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    directions = bias.set_index("atom")["direction"]
-    assert len(panels) == profiles["atom"].nunique()
-    for axes in panels:
-        atom = int(re.search(r"\d+", axes.get_title(loc="left"))[0])
-        assert ("true" in axes.get_title(loc="left")) == (directions[atom] == "positive")
-        own = profiles[profiles["atom"] == atom].set_index("size_bin").loc[list(SIZE_BINS)]
-        np.testing.assert_allclose([bar.get_height() for bar in axes.patches], own["share"].fillna(0))
-        marks = {line.get_marker(): line.get_ydata() for line in axes.lines}
-        np.testing.assert_allclose(marks["o"], own["true_share_on"])
-        np.testing.assert_allclose(marks["_"], own["true_share_all"])
-    signs = profiles["atom"].map(directions).map({"positive": 1, "negative": -1})
-    ahead = signs * (profiles["true_share_on"] - profiles["true_share_all"])
-    told = profiles["on"] >= 5
-    assert f"{(ahead[told] > 0).sum()} of {told.sum()} size bins" in figure.get_suptitle()
-
-
-def test_size_profiles_of_one_direction_stand_in_one_column(tables):
-    bias = tables["bias"]
-    positive = bias.loc[bias["direction"] == "positive", "atom"]
-    profiles = tables["size_profiles"]
-    one = profiles[profiles["atom"].isin(positive)]
-    figure = size_profile_panels(one, bias)
-    rendered(figure)
-    assert not [text for text in everything(figure) if "leans to false calls" in text]
-    assert len({round(axes.get_position().x0, 3) for axes in figure.axes[:-1]}) == 1
 
 
 # Nothing to show

@@ -1,31 +1,20 @@
-"""The network, dictionary and cards show what the tables hold, and say so where there is nothing."""
-
-import itertools
-import math
+"""The dictionary and cards show what the tables hold, and say so where there is nothing."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import same_color
 
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
 from consilience.domains.variants.calls import SIZE_BINS
 from consilience.domains.variants.card_pages import Card, cards_of, page, write_cards
-from consilience.domains.variants.coactivation import strongest
 from consilience.domains.variants.dictionary_plots import dictionary_panels
 from consilience.domains.variants.draw import codes_of_atoms, figures
 from consilience.domains.variants.marks import percent
 from consilience.domains.variants.network_plots import (
-    APART,
-    NEAREST,
-    clear_pairs,
     coactivation_network,
-    drawn_pairs,
-    layout,
 )
 from consilience.errors import ConsilienceError
-from consilience.figures.style import NEGATIVE, ORANGE, POSITIVE
 from tests.unit.figure_examples import everything, rendered
 from tests.unit.variants_figure_examples import (
     example_branches,
@@ -50,92 +39,6 @@ def tables():
 
 def titles(figure):
     return {axes.get_title(loc="left"): axes for axes in figure.axes}
-
-
-def pairs_of(*rows):
-    """Pairs (atom_a, atom_b, lift) that are on together for certain."""
-    table = pd.DataFrame(rows, columns=["atom_a", "atom_b", "lift"]).astype({"lift": float})
-    return table.assign(q_value=0.001)
-
-
-# The network
-
-
-def test_clear_pairs_are_certain_and_above_chance_and_few_of_an_atom_are_drawn():
-    pairs = pd.concat([pairs_of(*((0, other, 2 + other) for other in range(1, 8))), pairs_of((6, 7, 1.5), (5, 7, 1.4))])
-    pairs = pd.concat([pairs, pairs_of((1, 2, 9)).assign(q_value=0.2), pairs_of((1, 3, 0.5))], ignore_index=True)
-    clear = clear_pairs(pairs)
-    assert len(clear) == 9
-    assert clear["lift"].is_monotonic_decreasing
-    drawn = drawn_pairs(clear)
-    for row in clear.itertuples():
-        ranks = [
-            int((clear.loc[(clear[["atom_a", "atom_b"]] == end).any(axis=1), "lift"] > row.lift).sum())
-            for end in (row.atom_a, row.atom_b)
-        ]
-        assert (min(ranks) < NEAREST) == (row.Index in drawn.index)
-    assert len(drawn_pairs(clear.iloc[:0])) == 0
-
-
-def test_the_layout_keeps_atoms_and_parts_apart_and_sets_single_ones_aside():
-    ring = [(place, (place + 1) % 9, 3) for place in range(9)]
-    star = [(20, 20 + place, 5) for place in range(1, 7)]
-    pairs = pairs_of(*ring, *star, (40, 41, 2))
-    places, alone = layout([*range(9), *range(20, 27), 40, 41, 77, 50], pairs)
-    assert alone == [50, 77]
-    assert sorted(places) == [*range(9), *range(20, 27), 40, 41]
-    gaps = [math.dist(places[one], places[other]) for one, other in itertools.combinations(places, 2)]
-    assert min(gaps) >= 0.9 * APART
-    boxes = []
-    for part in (range(9), range(20, 27), (40, 41)):
-        own = np.array([places[atom] for atom in part])
-        boxes.append((*own.min(axis=0), *own.max(axis=0)))
-    for one, other in itertools.combinations(boxes, 2):
-        assert one[2] < other[0] or other[2] < one[0] or one[3] < other[1] or other[3] < one[1]
-    shuffled = pairs.sample(frac=1, random_state=1)
-    again, _ = layout([50, 77, *places], shuffled)
-    assert {atom: tuple(np.round(place, 6)) for atom, place in again.items()} == {
-        atom: tuple(np.round(place, 6)) for atom, place in places.items()
-    }
-
-
-def test_the_network_joins_pairs_and_colors_atoms(tables):
-    bias = tables["bias"]
-    atoms = strongest(bias, 12)
-    ids = atoms["atom"].tolist()
-    direction = atoms.set_index("atom")["direction"]
-    one, other = (next(atom for atom in ids if direction[atom] == name) for name in ("positive", "negative"))
-    mate = next(atom for atom in ids if atom != one and direction[atom] == "positive")
-    pairs = pairs_of((one, other, 4), (one, mate, 8))
-    figure = coactivation_network(pairs, bias, 12)
-    rendered(figure)
-    field, aside = figure.axes
-    (lines,) = [own for own in field.collections if hasattr(own, "get_segments")]
-    colors = [color[:3] for color in lines.get_colors()]
-    assert len(lines.get_segments()) == 2
-    assert [same_color(color, ORANGE) for color in colors] == [False, True]
-    widths = lines.get_linewidths()
-    assert widths[0] > widths[1]
-    assert {text.get_text() for text in field.texts} == {str(atom) for atom in (one, other, mate)}
-    assert {text.get_text() for text in aside.texts} == {str(atom) for atom in ids if atom not in (one, other, mate)}
-    spots = {tuple(np.round(own.get_offsets()[0], 9)): own for own in field.collections if own is not lines}
-    for text in field.texts:
-        spot = spots[tuple(np.round(text.get_position(), 9))]
-        row = atoms.set_index("atom").loc[int(text.get_text())]
-        if row["significant"]:
-            color = POSITIVE if row["direction"] == "positive" else NEGATIVE
-            assert same_color(spot.get_facecolor()[0], color)
-    assert "2 pairs of atoms are on together; 1 is of both directions" in figure.get_suptitle()
-
-
-def test_a_network_without_pairs_or_atoms_says_so(tables):
-    figure = coactivation_network(tables["coactivation"].iloc[:0], tables["bias"], 30)
-    rendered(figure)
-    assert "None of the 30 strongest atoms" in figure.get_suptitle()
-    assert len(figure.axes) == 1
-    empty = coactivation_network(tables["coactivation"].iloc[:0], tables["bias"].iloc[:0], 30)
-    rendered(empty)
-    assert any("No atom is on in enough" in text for text in everything(empty))
 
 
 # The dictionary
@@ -164,12 +67,19 @@ def test_the_dictionary_is_held_against_controls_sweep_batches_and_starts(tables
     assert "61 %" in figure.get_suptitle()
 
 
-def test_batches_are_in_order_of_their_size(tables):
-    facts = example_facts() | {"codes_by_batch_size": {"256": 15.0, "32": 14.0, "4096": 16.5}}
-    figure = dictionary_panels(*example_quality(), tables["atoms"], facts)
-    panel = titles(figure)["Codes a call, test"]
-    assert [label.get_text() for label in panel.get_xticklabels()] == ["32", "256", "4,096"]
-    assert list(panel.lines[0].get_ydata()) == [14.0, 15.0, 16.5]
+def test_codes_a_call_are_told_by_role_with_and_without_a_consensus(tables):
+    counts = {"test": {"with": 18.0, "without": 3.0}, "train": {"with": 16.0, "without": 11.0}}
+    for known in ({}, {"codes_by_sequence": {}}, {"codes_by_sequence": counts}):
+        figure = dictionary_panels(*example_quality(), tables["atoms"], example_facts() | known)
+        rendered(figure)
+        panel = titles(figure)["Codes a call, by role"]
+        assert [label.get_text() for label in panel.get_xticklabels()] == ["train", "validation", "test"]
+        assert [bar.get_height() for bar in panel.patches] == [15.2, 16.0, 15.7]
+        assert [line.get_ydata()[0] for line in panel.lines if line.get_linestyle() == "--"] == [16]
+        points = {line.get_marker(): list(line.get_ydata()) for line in panel.lines if line.get_linestyle() == "None"}
+        wanted = {"^": [16.0, np.nan, 18.0], "v": [11.0, np.nan, 3.0]}
+        np.testing.assert_equal(points, wanted if known.get("codes_by_sequence") else dict.fromkeys("^v", [np.nan] * 3))
+        assert (panel.get_legend() is not None) == bool(known.get("codes_by_sequence"))
 
 
 def test_an_imported_dictionary_has_neither_sweep_nor_another_start(tables):
@@ -229,7 +139,7 @@ def test_a_page_tells_what_the_tables_hold(tables, cards):
     wanted = card.types.set_index("type").loc[names]
     np.testing.assert_allclose([bar.get_width() for bar in types.patches], wanted["share"])
     np.testing.assert_allclose(types.lines[0].get_xdata(), wanted["base_rate"])
-    sizes = panels["Sizes, base pairs (none: breakends)"]
+    sizes = panels["Sizes, base pairs (none: no size told)"]
     np.testing.assert_allclose(
         [bar.get_width() for bar in sizes.patches], [card.atom[f"size_{name}"] for name in SIZE_BINS]
     )

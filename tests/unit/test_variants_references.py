@@ -18,6 +18,8 @@ TRUE = [
     deletion("d1", 100, 30, SEQUENCES),
     record("v1", 2000, "chr2", TWO[1999], "<INV>", SVTYPE="INV", END=2080),
     record("i1", 3000, "chr2", TWO[2999], TWO[2999] + "ACGGT", SVTYPE="INS", SVLEN=5),
+    # What an insertion's END is, callers do not agree on: its flanks lie around its position.
+    record("i3", 4000, "chr2", TWO[3999], "<INS>", SVTYPE="INS", SVLEN=30, END=4030),
 ]
 FALSE = [
     deletion("d2", 500, 400, SEQUENCES),
@@ -37,12 +39,12 @@ def test_alleles_and_flanks_are_those_of_the_reference(tmp_path):
     assert features["name"].tolist()[-32:] == [
         name.replace("alleles", "flanks") for name in features["name"] if "alleles" in name
     ]
-    spans = [[ONE[100:130]], [TWO[2000:2080]], ["ACGGT"], [ONE[500:600]], None, None]
+    spans = [[ONE[100:130]], [TWO[2000:2080]], ["ACGGT"], None, [ONE[500:600]], None, None]
     held(branches["alleles"], [parts and slow_shares(parts) for parts in spans])
     # 20 bases up to the position, and 20 beyond the end; fewer where the contig begins or ends.
     flanks = [
         [ONE[80:100], ONE[130:150]], [TWO[1980:2000], TWO[2080:2100]], [TWO[2980:3000], TWO[3000:3020]],
-        [ONE[480:500], ONE[900:920]], [THREE[:7], THREE[7:27]], [TWO[4980:5000]],
+        [TWO[3980:4000], TWO[4000:4020]], [ONE[480:500], ONE[900:920]], [THREE[:7], THREE[7:27]], [TWO[4980:5000]],
     ]  # fmt: skip
     held(branches["flanks"], [slow_shares(parts) for parts in flanks])
 

@@ -78,5 +78,6 @@ def drawn_calls(seed, calls=900, atoms=24, planted=True, datasets=("a", "b")):
         codes[:, OF_FALSE] = 3 * (chance < np.where(labels, 0.05, 0.7))
         codes[:, SMALL] = (samples["size"] >= 0) & (samples["size"] < 100)
         codes[:, PLACED] = ((samples["chromosome"] == "X") | (samples["dataset"] == datasets[-1])) & (chance < 0.9)
+        codes[:, : PLACED + 1] *= 0.1 + random.exponential(size=(calls, PLACED + 1)).round(1)
     features = pd.DataFrame({"name": [f"atom {3 * place}" for place in range(atoms)], "atom": 3 * np.arange(atoms)})
     return Calls(codes.astype(np.float32), labels, samples, roles, features)

@@ -81,6 +81,7 @@ def example_quality():
     kinds = [("dictionary", "train", 0.82), ("dictionary", "validation", 0.76), ("dictionary", "test", 0.74)]
     kinds += [("principal_components", "test", 0.61), ("random_dictionary", "test", 0.22)]
     quality = pd.DataFrame(kinds, columns=["encoder", "role", "explained_variance"])
+    quality["l0"] = [15.2, 16.0, 15.7, np.nan, np.nan]
     sweep = pd.DataFrame(
         {
             "dictionary": ["96to150_k16", "96to150_k8", "96to300_k16"],
@@ -96,7 +97,7 @@ def example_quality():
 
 
 def example_raw(planted=True, models=("narrow", "wide"), sides=(-1, 1)):
-    """raw_attributions.tsv: k-mers of two branches and attributes, a row a model and feature."""
+    """raw_attributions.tsv: k-mers of two branches and attributes, a row a model and feature; models may disagree."""
     random = np.random.default_rng(3)
     kmers = ["".join(letters) for letters in itertools.product("ACGT", repeat=3) if letters[1] in "AC"]
     names = [f"{branch} {kmer}" for branch in ("alleles", "consensus") for kmer in kmers]
@@ -110,6 +111,8 @@ def example_raw(planted=True, models=("narrow", "wide"), sides=(-1, 1)):
     rows = []
     for model in [*models, "logistic"]:
         magnitude = size * random.uniform(0.6, 1.4, len(features))
+        # Of one model the first two, of the largest, have the other sign.
+        sign = np.where((features.index < 2) & (model == "logistic"), -1, 1) * sign
         rows.append(features.assign(model=model, magnitude=magnitude, average_attribution=sign * magnitude))
     mean = pd.concat(rows[:-1]).groupby("feature", sort=False)[["magnitude", "average_attribution"]].mean()
     rows.insert(-1, features.assign(model="voters", **{name: mean[name].to_numpy() for name in mean}))

@@ -111,6 +111,21 @@ def entitle(figure: Figure, title: str, caption: str) -> None:
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, fontweight="normal", color="#4D4D4D")
 
 
+def say(axes: Axes, text: str) -> None:
+    """Write in axes why there is nothing to draw."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=GRAY, wrap=True)
+
+
+def empty_figure(title: str, reason: str) -> Figure:
+    """Return a figure that says why it shows nothing."""
+    figure = new_figure(6.4, 1.6)
+    say(figure.subplots(), reason)
+    entitle(figure, title, "")
+    return figure
+
+
 def legend_width(labels: Iterable[str]) -> float:
     """Return the inches that a column of a legend takes: the longest label, and its handle."""
     return 0.5 + 0.062 * max(len(label) for label in labels)

@@ -17,10 +17,10 @@ from matplotlib.ticker import MaxNLocator
 from consilience.domains.eeg.asked import ALL
 from consilience.domains.eeg.attention_plots import ABSENT, COLORS
 from consilience.domains.eeg.attention_weights import MODALITIES
-from consilience.domains.eeg.marks import empty_figure, rows_of
+from consilience.domains.eeg.marks import rows_of
 from consilience.domains.eeg.notes import NEARLY_UNIFORM
 from consilience.domains.eeg.wording import NAMES, TITLES
-from consilience.figures.style import BLACK, entitle, new_figure, number, styled
+from consilience.figures.style import BLACK, empty_figure, entitle, new_figure, number, styled
 
 LEAST_REACH = 0.25  # of a multiple: what differs less from uniform stays pale
 MOST_HEADS = 8  # beside each other

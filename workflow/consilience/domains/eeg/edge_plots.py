@@ -11,20 +11,22 @@ from matplotlib.lines import Line2D
 
 from consilience.domains.eeg.asked import ALL
 from consilience.domains.eeg.edges import FALSE_SHARE, can_be_clear, clear_edges
-from consilience.domains.eeg.marks import (
-    empty_figure,
-    key_row,
-    plural,
-    rows_of,
-    signed_color,
-    targets_of,
-    whisker,
-    words,
-)
+from consilience.domains.eeg.marks import key_row, plural, rows_of, signed_color, targets_of, whisker, words
 from consilience.domains.eeg.montage import CHANNELS, REGIONS
 from consilience.domains.eeg.notes import TOO_FEW
 from consilience.domains.eeg.scalp import REGION_PLACES, draw_head, positions, write
-from consilience.figures.style import BLACK, GRAY, NEGATIVE, POSITIVE, entitle, grid_shape, lighten, new_figure, styled
+from consilience.figures.style import (
+    BLACK,
+    GRAY,
+    NEGATIVE,
+    POSITIVE,
+    empty_figure,
+    entitle,
+    grid_shape,
+    lighten,
+    new_figure,
+    styled,
+)
 
 MOST_WIDTH = 5.0  # points of the strongest edge
 LISTED = 14  # edges whose spread over members is drawn

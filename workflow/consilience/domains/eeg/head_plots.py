@@ -12,20 +12,22 @@ from matplotlib.ticker import MaxNLocator
 
 from consilience.domains.eeg.asked import ALL
 from consilience.domains.eeg.attention_weights import MODALITIES
-from consilience.domains.eeg.marks import (
-    UNCLEAR,
-    empty_figure,
-    handle,
-    interval_text,
-    is_clear,
-    key_row,
-    rows_of,
-    say,
-    whisker,
-)
+from consilience.domains.eeg.marks import UNCLEAR, handle, interval_text, is_clear, key_row, rows_of, whisker
 from consilience.domains.eeg.notes import NEARLY_UNIFORM, SIGNIFICANT, TOO_FEW, clear_heads, verdict
 from consilience.domains.eeg.wording import TITLES
-from consilience.figures.style import BLACK, BLUE, GRAY, PURPLE, VERMILLION, entitle, new_figure, number, styled
+from consilience.figures.style import (
+    BLACK,
+    BLUE,
+    GRAY,
+    PURPLE,
+    VERMILLION,
+    empty_figure,
+    entitle,
+    new_figure,
+    number,
+    say,
+    styled,
+)
 
 KINDS = {"removed": ("o", True, -0.17), "uniform": ("s", False, 0.17)}  # marker, filled, shift
 BOTH = "both"

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from consilience.domains.eeg.asked import ALL
 from consilience.domains.eeg.montage import BRANCHES
-from consilience.figures.style import GRAY, GREEN, NEGATIVE, POSITIVE, PURPLE, entitle, lighten, new_figure, number
+from consilience.figures.style import GRAY, GREEN, NEGATIVE, POSITIVE, PURPLE, lighten, number
 
 BRANCH_COLORS = dict(zip(BRANCHES, (PURPLE, GREEN), strict=True))
 BRANCH_MARKERS = dict(zip(BRANCHES, ("o", "s"), strict=True))
@@ -59,21 +58,6 @@ def whisker(
         axes.plot(*((across, along) if upright else (along, across)), color=color, linewidth=1.1, zorder=2)
     settings = {"marker": "o", "markersize": 4, "linestyle": "", "color": color, "zorder": 3} | point
     axes.plot(*((place, value) if upright else (value, place)), **settings)
-
-
-def say(axes: Axes, text: str) -> None:
-    """Write why there is nothing to draw."""
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=GRAY)
-
-
-def empty_figure(title: str, reason: str) -> Figure:
-    """Return a figure that says why it shows nothing."""
-    figure = new_figure(6.5, 1.6)
-    say(figure.subplots(), reason)
-    entitle(figure, title, "")
-    return figure
 
 
 def handle(label: str, color: object, marker: str = "o", filled: bool = True, **own: object) -> Line2D:

@@ -20,7 +20,6 @@ from consilience.domains.eeg.marks import (
     is_clear,
     key_row,
     rows_of,
-    say,
     targets_of,
     whisker,
     words,
@@ -29,7 +28,7 @@ from consilience.domains.eeg.modalities import INTERACTION
 from consilience.domains.eeg.montage import BRANCHES
 from consilience.domains.eeg.notes import TOO_FEW
 from consilience.domains.eeg.wording import NAMES
-from consilience.figures.style import BLACK, GRAY, PALETTE, entitle, grid_shape, new_figure, styled
+from consilience.figures.style import BLACK, GRAY, PALETTE, entitle, grid_shape, new_figure, say, styled
 
 MOST_COLUMNS = 3
 COLORS = BRANCH_COLORS | {INTERACTION: PALETTE[1]}

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from consilience.domains.eeg.marks import UNCLEAR, empty_figure, is_clear, plural, rows_of, targets_of, whisker, words
+from consilience.domains.eeg.marks import UNCLEAR, is_clear, plural, rows_of, targets_of, whisker, words
 from consilience.domains.eeg.notes import TOO_FEW
-from consilience.figures.style import BLACK, BLUE, GRAY, VERMILLION, entitle, panel_grid, styled
+from consilience.figures.style import BLACK, BLUE, GRAY, VERMILLION, empty_figure, entitle, panel_grid, styled
 
 WRONG, CORRECT, LINE, FIRST_CLASS = 0, 1.3, 2.15, 3  # places along a panel
 STATISTICS = {

@@ -13,21 +13,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from consilience.calibration import BINS
 from consilience.domains.eeg.asked import ALL
-from consilience.domains.eeg.marks import (
-    BRANCH_COLORS,
-    empty_figure,
-    interval_text,
-    is_clear,
-    plural,
-    rows_of,
-    targets_of,
-    words,
-)
+from consilience.domains.eeg.marks import BRANCH_COLORS, interval_text, is_clear, plural, rows_of, targets_of, words
 from consilience.domains.eeg.montage import BRANCHES
 from consilience.domains.eeg.notes import TOO_FEW, middle_windows, verdict
 from consilience.domains.eeg.windows import WINDOW_OCCLUSION, central
 from consilience.domains.eeg.wording import HEADINGS, NAMES
-from consilience.figures.style import BLACK, BLUE, GRAY, entitle, lighten, new_figure, panel_grid, styled
+from consilience.figures.style import BLACK, BLUE, GRAY, empty_figure, entitle, lighten, new_figure, panel_grid, styled
 
 MIDDLE = "#F0EBDD"  # behind the windows in the middle
 MOST_POINTS = 40  # windows that are drawn as points

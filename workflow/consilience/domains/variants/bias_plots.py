@@ -17,7 +17,6 @@ from consilience.domains.variants.marks import (
     OF_CALLS,
     STRATA,
     doublings,
-    empty_figure,
     handle,
     key_row,
     label_points,
@@ -28,7 +27,7 @@ from consilience.domains.variants.marks import (
     survives,
     symmetric,
 )
-from consilience.figures.style import BLACK, GRAY, entitle, lighten, new_figure, styled
+from consilience.figures.style import BLACK, GRAY, empty_figure, entitle, lighten, new_figure, styled
 
 NAMED = 8  # atoms of either direction that are named
 WITHIN = 0.95  # of unbiased atoms lie in the band of chance

@@ -19,10 +19,11 @@ from consilience.domains.variants.card_panels import (
     shares_panel,
     size_name,
 )
-from consilience.domains.variants.landscape_plots import ESTIMATES, draw_estimate
+from consilience.domains.variants.landscape_plots import ESTIMATES, WITHIN, draw_estimate
 from consilience.domains.variants.marks import (
     HALO,
     LEANS,
+    NO_STRATUM,
     STRATA,
     atom_name,
     color_of,
@@ -31,11 +32,10 @@ from consilience.domains.variants.marks import (
     odds_ticks,
     percent,
     probability,
-    say,
     symmetric,
 )
 from consilience.figures.pages import write_pages
-from consilience.figures.style import BLACK, GRAY, entitle, lighten, new_figure, number, styled
+from consilience.figures.style import BLACK, GRAY, entitle, lighten, new_figure, number, say, styled
 
 WIDTH, HEIGHT = 7.2, 10.2  # inches
 COLUMNS = {
@@ -105,7 +105,7 @@ def page(card: Card) -> Figure:
     shares, background = ([card.atom[f"{kind}_{name}"] for name in SIZE_BINS] for kind in ("size", "background"))
     names = [size_name(name) for name in SIZE_BINS]
     shares_panel(figure.add_subplot(grid[2, 0]), names, shares, background, card.color)
-    figure.axes[-1].set_title("Sizes, base pairs (none: breakends)")
+    figure.axes[-1].set_title("Sizes, base pairs (none: no size told)")
     groups_panel(figure.add_subplot(grid[2, 1]), card.atom, card.color)
     _examples(figure.add_subplot(grid[3, :]), card, lines)
     entitle(figure, _title(card), _caption())
@@ -142,6 +142,7 @@ def _odds(axes: Axes, card: Card) -> None:
         face = card.color if full else "white"
         draw_estimate(axes, line, values[name], (-reach, reach), card.color, mark, face, 5)
         said = interval(*values[name]) if np.isfinite(values[name][0]) else "undefined"
+        said = NO_STRATUM if name == WITHIN and not row["strata"] else said
         axes.annotate(
             f"{name}: {said}",
             (0, line),
@@ -164,8 +165,8 @@ def _facts(axes: Axes, card: Card) -> None:
         "training calls that have it on": f"{row['support']:,} ({percent(row['support_share'])})",
         "true calls among them": f"{percent(atom['precision'])} (all: {percent(atom['base_rate'])})",
         f"q ({'Fisher' if row['test'] == 'fisher' else 'χ²'})": probability(row["fdr_corrected"]),
-        "q within strata": probability(row["cmh_q"]),
-        "same ratio in all strata, p": probability(row["homogeneity_p"]),
+        "q within strata": probability(row["cmh_q"]) if row["strata"] else NO_STRATUM,
+        "same ratio in all strata, p": probability(row["homogeneity_p"]) if row["strata"] > 1 else "fewer than two",
         "q, test calls | within strata": f"{probability(row['test_q'])} | {probability(row['test_cmh_q'])}",
         "AUROC of the activation": number(row["auroc"], ".2f"),
         "AUROC where it is on": number(row["auroc_active"], ".2f"),
@@ -225,9 +226,9 @@ def _short(text: str, length: int) -> str:
 
 def _caption() -> str:
     return (
-        "Statistics are of the training role, except those of test calls. Ticks: the share among all calls. "
-        "Over-represented: of all chromosomes and datasets the one that stands out most (hypergeometric test, q "
-        f"over all atoms and groups). Strata: {STRATA}.\nIt looks bad where the diamond stands on 1 (the bias is of "
-        "strata), where one chromosome or dataset holds most calls, and where the calls that excite it most are of the "
-        "other class."
+        "Statistics are of the training role, except those of test calls. Ticks: the share among all calls. Breakends "
+        "have no size. Over-represented: of all chromosomes and datasets the one that stands out most (hypergeometric "
+        f"test, q over all atoms and groups). Strata: {STRATA}.\nIt looks bad where the diamond stands on 1 (the bias "
+        "is of strata), where one chromosome or dataset holds most calls, and where the calls that excite it most are "
+        "of the other class."
     )

@@ -50,7 +50,8 @@ class Tables:
 class Odds:
     """Odds ratios with 95 % intervals, and the natural logarithm of the ratio with its standard error; each (atoms,).
 
-    An atom without information has the ratio 1 and an interval from 0 to infinity.
+    An atom without information has the ratio 1 and an interval from 0 to infinity, and where it has none in any of
+    several strata, NaN.
     """
 
     ratio: np.ndarray
@@ -61,10 +62,11 @@ class Odds:
 
     @classmethod
     def of(cls, logarithm: np.ndarray, error: np.ndarray) -> Odds:
-        """Give the normal interval; where the error is infinite, the interval is all of 0 to infinity."""
+        """Give the normal interval; all of 0 to infinity where the error is infinite, NaN where the ratio is."""
         known = np.isfinite(error)
-        width = NORMAL * np.where(known, error, 0)
-        low, high = np.where(known, logarithm - width, -np.inf), np.where(known, logarithm + width, np.inf)
+        width = np.where(known, NORMAL * error, np.where(np.isnan(logarithm), np.nan, np.inf))
+        middle = np.where(known, logarithm, 0)
+        low, high = middle - width, middle + width
         return cls(np.exp(logarithm), np.exp(low), np.exp(high), logarithm, error)
 
 
@@ -175,11 +177,11 @@ def mantel_haenszel(counts: Tables) -> Stratified:
 
     `statistic` and `p` are Cochran, Mantel and Haenszel's without a correction for continuity; `odds` is Mantel and
     Haenszel's ratio with the interval of Robins, Breslow and Greenland (Biometrics 42, 1986); `homogeneity` and
-    `homogeneity_p` are Breslow and Day's test that strata share one ratio, 0 and 1 where fewer than two can differ.
+    `homogeneity_p` are Breslow and Day's test that strata share one ratio; p is NaN of fewer than two strata.
 
     `strata` counts those with information: both classes, and the atom on in some calls and off in others. Without any,
-    p is 1 and the ratio too. Where no discordant pair is on one side, the ratio is 0 or infinite, its error, which is
-    not defined, infinite, and strata are alike.
+    p is 1, so that no correction needs to know, and the ratio with its interval NaN. Where no discordant pair is on one
+    side, the ratio is 0 or infinite, its error, which is not defined, infinite, and strata are alike (0 and 1).
     """
     informed = _informed(counts)
     a, b, c, d = (np.where(informed, cell, 0) for cell in counts.cells)
@@ -190,7 +192,7 @@ def mantel_haenszel(counts: Tables) -> Stratified:
     odds, defined = _pooled_odds(concordant, discordant, _ratio(a + d, n, 0))
     homogeneity = np.where(defined, _breslow_day(a, on, true, b + d, np.where(defined, odds.ratio, 1), informed), 0)
     strata = informed.sum(axis=0)
-    homogeneity_p = np.where(defined & (strata > 1), chdtrc(np.maximum(strata - 1, 1), homogeneity), 1)
+    homogeneity_p = np.where(strata > 1, chdtrc(np.maximum(strata - 1, 1), homogeneity), np.nan)
     return Stratified(statistic, chdtrc(1, statistic), odds, homogeneity, homogeneity_p, strata)
 
 
@@ -201,7 +203,7 @@ def _informed(counts: Tables) -> np.ndarray:
 
 
 def _pooled_odds(concordant: np.ndarray, discordant: np.ndarray, alike: np.ndarray) -> tuple[Odds, np.ndarray]:
-    """Return the ratio of Σ ad/n and Σ bc/n, (strata, atoms) each, and where it is neither 0 nor infinite.
+    """Return the ratio of Σ ad/n and Σ bc/n, (strata, atoms) each, and where it is neither 0 nor infinite nor NaN.
 
     `alike` is (a + d) / n.
     """
@@ -213,7 +215,7 @@ def _pooled_odds(concordant: np.ndarray, discordant: np.ndarray, alike: np.ndarr
         + _ratio(mixed.sum(axis=0), above * below, 0)
         + _ratio(((1 - alike) * discordant).sum(axis=0), below**2, 0)
     ) / 2
-    extreme = np.where(above > 0, np.inf, np.where(below > 0, -np.inf, 0))
+    extreme = np.where(above > 0, np.inf, np.where(below > 0, -np.inf, np.nan))
     logarithm = np.where(defined, np.log(_ratio(above, below, 1), where=defined, out=np.zeros_like(above)), extreme)
     return Odds.of(logarithm, np.where(defined, np.sqrt(variance), np.inf)), defined
 

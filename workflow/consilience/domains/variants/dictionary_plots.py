@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from consilience.domains.variants.marks import MINUS, handle, label_points, percent, plural, say
+from consilience.domains.variants.marks import MINUS, handle, label_points, percent, plural
 from consilience.figures.style import (
     BLACK,
     BLUE,
@@ -23,12 +23,15 @@ from consilience.figures.style import (
     lighten,
     new_figure,
     number,
+    say,
     styled,
 )
 
 ROLES = ("train", "validation", "test")
 CONTROLS = {"principal_components": "principal\ncomponents", "random_dictionary": "random\ndictionary"}
 WORTH, CONTROL = GREEN, "#A8A8A8"
+SHADES = (lighten(WORTH, 0.45), lighten(WORTH, 0.7), WORTH)  # of roles
+KINDS = (("with", "^", BLACK), ("without", "v", "white"))  # a consensus sequence
 SAME = 0.7  # cosine of atoms that are one, unless encoded.json says otherwise
 
 
@@ -44,7 +47,7 @@ def dictionary_panels(
     panels = figure.subplots(2, 2)
     _explained(panels[0, 0], quality)
     _sweep(panels[0, 1], sweep)
-    _codes(panels[1, 0], facts)
+    _codes(panels[1, 0], quality, facts)
     _stability(panels[1, 1], atoms, facts)
     entitle(figure, _message(quality, facts), _caption(facts, sweep))
     _name_sweep(panels[0, 1], sweep)
@@ -55,7 +58,7 @@ def _explained(axes: Axes, quality: pd.DataFrame) -> None:
     own = quality[quality["encoder"] == "dictionary"].set_index("role")["explained_variance"].reindex(ROLES)
     others = quality[quality["encoder"] != "dictionary"].set_index("encoder")["explained_variance"].reindex(CONTROLS)
     values = np.concatenate([own, others]).astype(float)
-    colors = [lighten(WORTH, 0.45), lighten(WORTH, 0.7), WORTH, CONTROL, CONTROL]
+    colors = [*SHADES, CONTROL, CONTROL]
     places = np.array([0, 1.15, 2.3, 3.9, 5.5])
     axes.bar(places, np.nan_to_num(values), color=colors, width=0.9)
     for place, value in zip(places, values, strict=True):
@@ -111,23 +114,36 @@ def _name_sweep(axes: Axes, sweep: pd.DataFrame) -> None:
     label_points(axes, sweep[["k", "explained_variance"]].to_numpy(float), names)
 
 
-def _codes(axes: Axes, facts: Mapping[str, Any]) -> None:
-    counts = dict(sorted(facts["codes_by_batch_size"].items(), key=lambda item: int(item[0])))
-    axes.plot(range(len(counts)), list(counts.values()), "o-", color=GREEN, markersize=5, zorder=3)
+def _codes(axes: Axes, quality: pd.DataFrame, facts: Mapping[str, Any]) -> None:
+    """Draw codes a call by role as bars, and those of calls with and without a consensus as points, where known."""
+    own = quality[quality["encoder"] == "dictionary"].set_index("role")["l0"].reindex(ROLES).to_numpy(float)
+    axes.bar(range(len(ROLES)), np.nan_to_num(own), color=SHADES, width=0.62)
     axes.axhline(facts["k"], color=GRAY, linewidth=0.9, linestyle="--", zorder=1)
-    most = max(*counts.values(), facts["k"])
+    known = facts.get("codes_by_sequence") or {}
+    for kind, mark, face in KINDS:
+        counts = [known.get(role, {}).get(kind, np.nan) for role in ROLES]
+        axes.plot(range(len(ROLES)), counts, mark, color=BLACK, markerfacecolor=face, markersize=5, zorder=3)
+        own = np.concatenate([own, counts])
+    for place, value in enumerate(own[: len(ROLES)]):
+        axes.annotate(
+            number(value, ".1f"), (place, 0), (0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=7
+        )
+    most = np.nanmax([*own, facts["k"]])
     axes.annotate(
         f"k = {facts['k']}", (1, facts["k"]), (-2, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
         ha="right", fontsize=7, color=GRAY,
     )  # fmt: skip
-    axes.set_xticks(range(len(counts)), [f"{int(size):,}" for size in counts])
-    axes.set_xlim(-0.4, len(counts) - 0.6)
-    axes.set_ylim(0, 1.25 * most)
-    axes.set_xlabel("calls encoded at a time")
+    axes.set_xticks(range(len(ROLES)), ROLES)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.5, len(ROLES) - 0.3)
+    axes.set_ylim(0, (1.45 if known else 1.25) * most)
+    if known:
+        found = [handle(f"{kind} a consensus", BLACK, mark, face == BLACK) for kind, mark, face in KINDS]
+        axes.legend(handles=found, loc="upper left", ncols=2, handletextpad=0.1, columnspacing=1, borderpad=0)
     axes.locator_params(axis="y", nbins=5)
     axes.set_ylabel("codes a call that are not 0")
     axes.grid(axis="y")
-    axes.set_title("Codes a call, test")
+    axes.set_title("Codes a call, by role")
 
 
 def _stability(axes: Axes, atoms: pd.DataFrame, facts: Mapping[str, Any]) -> None:
@@ -173,6 +189,7 @@ def _caption(facts: Mapping[str, Any], sweep: pd.DataFrame) -> str:
     return (
         f"{facts['dictionary']}: {kind}, of {plural(facts['atoms'], 'atom')}. Controls: as many principal components "
         f"as codes, the same for all calls; and as many atoms drawn at random.{rule}\nIt looks bad where the random "
-        "dictionary explains as much; where test lies far below training; where codes change with the batch; and "
-        "where few atoms come again from another random start: such atoms have no name that lasts."
+        "dictionary explains as much; where test lies far below training; where test calls have far more or fewer "
+        "codes than training calls, or than k; where calls without a consensus have hardly any; and where few atoms "
+        "come again from another random start: such atoms have no name that lasts."
     )

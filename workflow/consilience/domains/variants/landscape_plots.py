@@ -12,22 +12,26 @@ from consilience.domains.variants.marks import (
     COLORS,
     DIRECTIONS,
     FALSE_SHARE,
+    HALO,
+    NO_STRATUM,
     OF_CALLS,
     STRATA,
     atom_name,
     doublings,
-    empty_figure,
     handle,
     key_panel,
     odds_ticks,
     plural,
-    say,
     strongest,
     symmetric,
 )
-from consilience.figures.style import BLACK, GRAY, entitle, lighten, new_figure, styled
+from consilience.figures.style import BLACK, GRAY, empty_figure, entitle, lighten, new_figure, say, styled
 
 LISTED = 10  # atoms of either direction
+WIDTH = 4.6  # inches: panels stand in one column, which a phone shows at a size that can be read
+LINE = 0.24  # inches of an atom
+AROUND = 5.0  # inches of all that stands around panels
+WITHIN = "within strata"
 SETS = {
     "significant": "significant",
     "cmh_significant": "significant\nwithin strata",
@@ -37,7 +41,7 @@ SETS = {
 # What is drawn of an atom, with its place in the line, its mark and the columns of its value and interval.
 ESTIMATES = {
     "all training calls": (-0.24, "o", True, ("odds", "odds_low", "odds_high")),
-    "within strata": (0.0, "D", True, ("cmh_odds", "cmh_low", "cmh_high")),
+    WITHIN: (0.0, "D", True, ("cmh_odds", "cmh_low", "cmh_high")),
     "test calls": (0.24, "o", False, ("test_odds", "test_low", "test_high")),
 }
 
@@ -51,18 +55,18 @@ def bias_landscape(table: pd.DataFrame, landscape: pd.DataFrame) -> Figure:
     if table.empty:
         return empty_figure("The landscape of biased atoms", NONE_TESTED)
     lists = {name: strongest(table[table["direction"] == name], LISTED) for name in DIRECTIONS}
-    lines = max(3, *(len(rows) for rows in lists.values()))
-    figure = new_figure(7.2, 4.4 + 0.27 * lines)
-    grid = figure.add_gridspec(3, 2, height_ratios=(2.1, 0.1, 0.5 + 0.27 * lines))
-    _histogram(figure.add_subplot(grid[0, 0]), table)
-    _counts(figure.add_subplot(grid[0, 1]), landscape.set_index("set"))
+    heights = [1.5, 1.3, 0.1, *(LINE * max(2, len(rows)) for rows in lists.values())]
+    figure = new_figure(WIDTH, sum(heights) + AROUND)
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    _histogram(figure.add_subplot(grid[0]), table)
+    _counts(figure.add_subplot(grid[1]), landscape.set_index("set"))
     shown = pd.concat(lists.values())
     ends = [shown[name] for _, _, _, columns in ESTIMATES.values() for name in columns]
     reach = symmetric(np.clip(doublings(np.concatenate(ends)), -7, 7), 2, 1.04) if len(shown) else 2
-    for place, (name, rows) in enumerate(lists.items()):
-        forest(figure.add_subplot(grid[2, place]), rows, name, lines, reach)
+    for place, (name, rows) in enumerate(lists.items(), start=3):
+        forest(figure.add_subplot(grid[place]), rows, name, reach)
     found = [handle(name, BLACK, mark, full) for name, (_, mark, full, _) in ESTIMATES.items()]
-    key_panel(figure.add_subplot(grid[1, :]), found)
+    key_panel(figure.add_subplot(grid[2]), found)
     missed = int(landscape.loc[landscape["set"] == "not_tested", "atoms"].sum())
     untested = f"Not tested, for too little support: {plural(missed, 'further atom')}. " if missed else ""
     entitle(
@@ -141,11 +145,11 @@ def _counts(axes: Axes, landscape: pd.DataFrame) -> None:
     axes.set_title("How many, by evidence")
 
 
-def forest(axes: Axes, rows: pd.DataFrame, direction: str, lines: int, reach: float) -> None:
+def forest(axes: Axes, rows: pd.DataFrame, direction: str, reach: float) -> None:
     """Draw the odds ratios of atoms with their intervals, a line an atom; `reach` is in doublings from 1."""
     axes.set_title(f"Strongest for {OF_CALLS[direction]}")
     if rows.empty:
-        say(axes, f"no atom is significant\nfor {OF_CALLS[direction]}")
+        say(axes, f"no atom is significant for {OF_CALLS[direction]}")
         return
     color = COLORS[direction]
     # An atom speaks one way; the other side has room for intervals that pass 1.
@@ -156,9 +160,15 @@ def forest(axes: Axes, rows: pd.DataFrame, direction: str, lines: int, reach: fl
         for shift, mark, full, (value, low, high) in ESTIMATES.values():
             face = color if full else "white"
             draw_estimate(axes, line + shift, row[[value, low, high]].to_numpy(float), ends, color, mark, face)
+        if not row["strata"]:
+            side = 1 if direction == "positive" else -1
+            axes.annotate(
+                NO_STRATUM, (0, line), (4 * side, 0), textcoords="offset points", va="center", fontsize=6, color=GRAY,
+                ha="left" if side > 0 else "right", path_effects=HALO,
+            )  # fmt: skip
     axes.axvline(0, color=GRAY, linewidth=0.8, zorder=1)
     axes.set_yticks(range(len(rows)), [atom_name(atom) for atom in rows["atom"]])
-    axes.set_ylim(lines - 0.4, -0.6)
+    axes.set_ylim(max(2, len(rows)) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(*ends)
     odds_ticks(axes, "x", "odds ratio (log scale)")

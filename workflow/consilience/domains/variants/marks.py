@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from consilience.figures.style import BLACK, GRAY, NEGATIVE, POSITIVE, entitle, lighten, new_figure, number
+from consilience.figures.style import BLACK, GRAY, NEGATIVE, POSITIVE, lighten, number
 
 MINUS = "\u2212"
 DIRECTIONS = ("positive", "negative")
@@ -23,6 +22,7 @@ LEANS = {"positive": "leans to true calls", "negative": "leans to false calls", 
 FALSE_SHARE = 0.05  # q below is significant, as in the tables
 STRATA = "calls of one type, size bin and dataset, all with or all without a consensus sequence"
 WIDEST = 2.0**10  # odds ratios beyond are drawn at the edge
+NO_STRATUM = "no stratum tells"
 TINY = 1e-300  # a p of 0 is drawn as this
 POINT = 4  # dots around the middle of a point that no name may touch
 HALO = [withStroke(linewidth=1.6, foreground="white")]
@@ -125,21 +125,6 @@ def symmetric(values: Sequence[float] | np.ndarray, least: float = 1.0, room: fl
     return room * float(max(least, finite[np.isfinite(finite)].max(initial=0)))
 
 
-def say(axes: Axes, text: str) -> None:
-    """Write why there is nothing to draw."""
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=GRAY, wrap=True)
-
-
-def empty_figure(title: str, reason: str) -> Figure:
-    """Return a figure that says why it shows nothing."""
-    figure = new_figure(6.4, 1.6)
-    say(figure.subplots(), reason)
-    entitle(figure, title, "")
-    return figure
-
-
 def handle(label: str, color: object, marker: str = "o", filled: bool = True, **own: object) -> Line2D:
     """Return a key of a legend: a point."""
     settings = {"linestyle": "", "markersize": 5, "markerfacecolor": color if filled else "white"} | own
@@ -152,12 +137,12 @@ def key_row(axes: Axes, handles: Sequence[Line2D], columns: int | None = None) -
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns or len(handles), **settings)
 
 
-def key_panel(axes: Axes, handles: Sequence[Line2D]) -> None:
-    """Give axes over to keys in one line."""
+def key_panel(axes: Axes, handles: Sequence[Line2D], columns: int | None = None) -> None:
+    """Give axes over to keys in one line, or in so many columns."""
     axes.set(xticks=[], yticks=[])
     axes.set_axis_off()
     settings = {"columnspacing": 1.4, "handletextpad": 0.3, "borderpad": 0}
-    axes.legend(handles=handles, loc="center left", ncols=len(handles), **settings)
+    axes.legend(handles=handles, loc="center left", ncols=columns or len(handles), **settings)
 
 
 def label_points(

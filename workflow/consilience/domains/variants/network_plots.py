@@ -12,17 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from consilience.domains.variants.coactivation import strongest
-from consilience.domains.variants.marks import (
-    COLORS,
-    FALSE_SHARE,
-    OF_CALLS,
-    color_of,
-    empty_figure,
-    handle,
-    key_row,
-    plural,
-)
-from consilience.figures.style import BLACK, ORANGE, entitle, new_figure, styled
+from consilience.domains.variants.marks import COLORS, FALSE_SHARE, OF_CALLS, color_of, handle, key_row, plural
+from consilience.figures.style import BLACK, ORANGE, empty_figure, entitle, new_figure, styled
 
 NEAREST = 2  # lines of an atom: its pairs of largest lift
 AREAS = (190, 540)  # of atoms, square points
@@ -33,6 +24,9 @@ ASPECT = 2.0  # width of the field relative to its height
 STRETCH = 1.35  # of a single part, which has the field for itself: its width grows, its height falls by so much
 GAP = 0.5  # between parts; an atom has a square of side 1
 APART, PATIENCE = 0.62, 200
+FIELD = (1.05, 3.6)  # inches, the least and the most height of the field of pairs
+ROOM = 0.35  # inches above and below the circles' middles
+UNIT = 0.8  # inches of an atom's square, where the field has room
 SIDE_BY_SIDE = 12  # atoms without a line, in one row
 TITLE = "Which of the strongest atoms are on together"
 
@@ -116,20 +110,27 @@ def coactivation_network(pairs: pd.DataFrame, table: pd.DataFrame, network: int)
     drawn = drawn_pairs(clear)
     places, alone = layout(list(atoms.index), drawn)
     rows = [alone[start : start + SIDE_BY_SIDE] for start in range(0, len(alone), SIDE_BY_SIDE)]
-    figure = new_figure(6.8, 1.5 + (3.6 if places else 0) + 0.42 * len(rows) + 0.3 * bool(rows))
-    heights = [3.6] * bool(places) + [0.3 + 0.42 * len(rows)] * bool(rows)
+    heights = [_field(places)] if places else []
+    heights += [0.3 + 0.42 * len(rows)] * bool(rows)
+    figure = new_figure(6.8, 1.5 + sum(heights))
     panels = list(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
     if places:
         _lines(panels[0], drawn, places, atoms["direction"])
         _atoms(panels[0], places, atoms)
+        panels[0].margins(0.08, ROOM / heights[0])
     if rows:
         spread = {atom: (place, -line) for line, row in enumerate(rows) for place, atom in enumerate(row)}
         _atoms(panels[-1], spread, atoms)
         panels[-1].set(aspect="auto", xlim=(-0.6, SIDE_BY_SIDE - 0.4), ylim=(0.4 - len(rows), 0.6))
         panels[-1].set_title("On with no other of these more often than chance gives")
     _keys(panels[0], atoms, drawn)
-    entitle(figure, _message(clear, atoms), _caption(len(atoms), clear, drawn))
+    entitle(figure, _message(clear, atoms), _caption(atoms, clear, drawn))
     return figure
+
+
+def _field(places: dict[int, tuple[float, float]]) -> float:
+    """Return the height, in inches, of the field that holds atoms at `places`: few need little of a page."""
+    return float(np.clip(UNIT * (0.7 + np.ptp([y for _, y in places.values()])), *FIELD))
 
 
 def _lines(axes: Axes, pairs: pd.DataFrame, places: dict[int, tuple[float, float]], directions: pd.Series) -> None:
@@ -158,7 +159,6 @@ def _atoms(axes: Axes, places: dict[int, tuple[float, float]], atoms: pd.DataFra
             x, y, str(atom), ha="center", va="center", fontweight="bold", zorder=3,
             fontsize=6.5 if len(str(atom)) < 4 else 5.4, color="white" if full else BLACK,
         )  # fmt: skip
-    axes.margins(0.08, 0.12)
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_visible(False)
@@ -189,13 +189,16 @@ def _message(clear: pd.DataFrame, atoms: pd.DataFrame) -> str:
     return f"{told}; {opposed or 'none'} {'is' if opposed == 1 else 'are'} of both directions"
 
 
-def _caption(count: int, clear: pd.DataFrame, drawn: pd.DataFrame) -> str:
+def _caption(atoms: pd.DataFrame, clear: pd.DataFrame, drawn: pd.DataFrame) -> str:
     lines = (
         f"Lines, thicker for a larger lift: of {len(clear)} such pairs the {len(drawn)} that are among the {NEAREST} "
         "of largest lift of an atom. "
     )
+    opposed = [_opposed(pairs, atoms["direction"]).any() for pairs in (clear, drawn)]
+    if opposed == [True, False]:
+        lines += "None of both directions is among these. "
     return (
-        f"The {plural(count, 'strongest atom')} by bias; a circle's area is how many training calls have it on. "
+        f"The {plural(len(atoms), 'strongest atom')} by bias; a circle's area is how many training calls have it on. "
         "Joined: on in the same calls more often than independent atoms would be (hypergeometric test, q < "
         f"{FALSE_SHARE} over all pairs). {lines if len(clear) else ''}Where circles lie means nothing else.\nIt "
         "looks bad where all circles hang together in one clump: then many atoms tell one thing, and a consensus "

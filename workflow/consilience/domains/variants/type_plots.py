@@ -9,16 +9,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from consilience.domains.variants.marks import (
-    FALSE_SHARE,
-    atom_name,
-    color_of,
-    doublings,
-    empty_figure,
-    percent,
-    plural,
-)
-from consilience.figures.style import BLACK, GRAY, GREEN, PURPLE, entitle, new_figure, styled
+from consilience.domains.variants.marks import FALSE_SHARE, atom_name, color_of, doublings, percent, plural
+from consilience.figures.style import BLACK, GRAY, GREEN, PURPLE, empty_figure, entitle, new_figure, styled
 
 # Lifts are no directions of a prediction, so their colors are others; white: as often as in all calls.
 LIFT_COLORS = LinearSegmentedColormap.from_list("lift", [PURPLE, "#F7F7F7", GREEN])
@@ -89,11 +81,12 @@ def _cells(axes: Axes, grid: pd.DataFrame, atoms: pd.DataFrame, types: list[str]
 
 
 def _name_atoms(axes: Axes, atoms: pd.DataFrame, columns: int) -> None:
-    """Name the lines, and tell their directions by a bar in its color left of them."""
+    """Name the lines, and tell their directions by a bar in its color left of them: gray, where not significant."""
     axes.set_yticks(range(len(atoms)), [atom_name(atom) for atom in atoms["atom"]])
     width = BAR * columns
-    for line, (direction, near) in enumerate(zip(atoms["direction"], atoms["near_end"], strict=True)):
-        bar = Rectangle((-0.5, line - 0.5), -width, 1, color=color_of(direction, near != 0), linewidth=0, clip_on=False)
+    for line, (direction, significant) in enumerate(zip(atoms["direction"], atoms["significant"], strict=True)):
+        color = color_of(direction if significant else "none")
+        bar = Rectangle((-0.5, line - 0.5), -width, 1, color=color, linewidth=0, clip_on=False)
         axes.add_patch(bar)
     axes.tick_params(axis="y", pad=7)
     change = int((atoms["direction"] == "positive").sum())
@@ -125,8 +118,8 @@ def _type_caption(atoms: pd.DataFrame) -> str:
     biased = bool((atoms["near_end"] != 0).all())
     which = "The strongest atoms" if biased else "No atom is biased for certain: those of most support"
     return (
-        f"{which}; bars at the left: on more in true (orange) or false (blue) calls. In a cell: the share of the "
-        "type among the training calls that have the atom on; below the type's name its share among all. Bold: q < "
-        f"{FALSE_SHARE} over all atoms and types (hypergeometric test).\nIt looks bad where all atoms of one "
-        "direction prefer one type: then the bias may be the type's alone; the bias within types tells."
+        f"{which}; bars at the left: on more in true (orange) or false (blue) calls; gray: not significant. In a "
+        "cell: the share of the type among the training calls that have the atom on; below the type's name its share "
+        f"among all. Bold: q < {FALSE_SHARE} over all atoms and types (hypergeometric test).\nIt looks bad where all "
+        "atoms of one direction prefer one type: then the bias may be the type's alone; the bias within types tells."
     )
