@@ -34,7 +34,7 @@ AROUND = 5.0  # inches of all that stands around panels
 WITHIN = "within strata"
 SETS = {
     "significant": "significant",
-    "cmh_significant": "significant\nwithin strata",
+    "significant_within": "significant\nwithin strata too",
     "confirmed": "confirmed on\ntest calls",
     "confirmed_within": "confirmed\nwithin strata",
 }

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from consilience.domains.variants.marks import FALSE_SHARE, atom_name, color_of, doublings, percent, plural
+from consilience.domains.variants.specialization import LEAST_LIFT
 from consilience.figures.style import BLACK, GRAY, GREEN, PURPLE, empty_figure, entitle, new_figure, styled
 
 # Lifts are no directions of a prediction, so their colors are others; white: as often as in all calls.
@@ -103,7 +104,7 @@ def _lift_bar(figure: Figure, axes: Axes, image: object) -> None:
 
 
 def _of_types(specialization: pd.DataFrame, atoms: pd.DataFrame) -> str:
-    clear = specialization[(specialization["q_value"] < FALSE_SHARE) & (specialization["direction"] == "enriched")]
+    clear = specialization[(specialization["q_value"] < FALSE_SHARE) & (specialization["lift"] >= LEAST_LIFT)]
     if specialization["type"].nunique() < 2:
         return "All calls are of one type, so no atom can stand for another"
     count = int(atoms["atom"].isin(clear["atom"]).sum())
