@@ -5,7 +5,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from consilience.errors import ConsilienceError
-from consilience.splits import EXCLUDED, ROLES, assign, connected_groups, divide, overlaps
+from consilience.splits import EXCLUDED, ROLES, assign, connected_groups, divide, overlaps, sampled
 
 HASH = {"mode": "hash", "group": "series", "train": 0.7, "validation": 0.15, "test": 0.15, "salt": "s"}
 
@@ -222,3 +222,13 @@ def test_overlaps_count_whole_values_of_columns_that_nobody_keeps_apart():
 def test_samples_may_be_their_own_groups():
     found = assign(samples(list("aabbccddee")), {**HASH, "group": "id", "train": 0.4, "validation": 0.3, "test": 0.3})
     assert found["group"].tolist() == found["sample"].tolist() == [f"s{row}" for row in range(10)]
+
+
+def test_a_sample_of_rows_is_drawn_by_the_seed_in_order():
+    rows = np.arange(100, 200)
+    first = sampled(rows, 10, seed=1)
+    assert first.tolist() == sorted(set(first.tolist()) & set(rows.tolist()))
+    assert len(first) == 10
+    assert (sampled(rows, 10, seed=1) == first).all()
+    assert (sampled(rows, 10, seed=2) != first).any()
+    assert sampled(rows, 100, seed=1) is rows

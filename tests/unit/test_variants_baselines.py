@@ -113,7 +113,12 @@ def test_many_training_calls_are_sampled_with_the_seed(calls, monkeypatch):
     monkeypatch.setattr(module, "MOST_CALLS", 100)
     first, again, other = (baseline_predictions(calls[0], SPLIT, seed)["trees (attributes)"] for seed in (1, 1, 2))
     assert (first == again).all() and (first != other).any()
-    assert len(module._sampled(TRAIN, 0)) == 100 and set(module._sampled(TRAIN, 0)) <= set(TRAIN)
+
+
+def test_blocks_of_test_calls_change_nothing(calls, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 7)
+    for name, values in baseline_predictions(calls[0], SPLIT, 3).items():
+        np.testing.assert_allclose(values, calls[1][name], atol=1e-12, err_msg=name)
 
 
 def test_the_gain_is_the_difference_of_areas_in_the_same_resamples():

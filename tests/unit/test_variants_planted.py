@@ -7,7 +7,8 @@ from scipy.stats import hypergeom
 
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
-from consilience.domains.variants.planted import FEWEST, LEVEL, MOSTLY, planted
+from consilience.domains.variants.levels import FALSE_SHARE
+from consilience.domains.variants.planted import FEWEST, MOSTLY, planted
 
 TRUTH = pd.DataFrame(
     [
@@ -23,7 +24,9 @@ TRUTH = pd.DataFrame(
 def write(path, codes, carried):
     calls, atoms = codes.shape
     with write_dataset(path, "classification", "true call", "units", "made", "0" * 64, ["FP", "TP"]) as writer:
-        writer.features(pd.DataFrame({"name": [f"atom {atom}" for atom in range(atoms)], "branch": "codes"}))
+        writer.features(
+            pd.DataFrame({"name": [f"atom {atom}" for atom in range(atoms)], "branch": "codes", "atom": range(atoms)})
+        )
         writer.branch("codes", np.arange(atoms), calls, "feature")
         writer.append("codes", codes)
         writer.target(np.arange(calls) % 2)
@@ -83,6 +86,6 @@ def test_the_same_by_a_plain_loop(example):
     expected = {
         f"atom {atom}"
         for atom, signal in chances
-        if q_values[atom, signal] < LEVEL and shares[atom, signal] >= MOSTLY and active[:, atom].sum() >= FEWEST
+        if q_values[atom, signal] < FALSE_SHARE and shares[atom, signal] >= MOSTLY and active[:, atom].sum() >= FEWEST
     }
     assert set(found["feature"]) == expected

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,14 +56,25 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def sha256_of_all(paths: Iterable[str | Path]) -> str:
+    """Return one hexadecimal SHA-256 of several files: that of their own, in order; of a single one its own."""
+    own = [sha256(path) for path in paths]
+    return own[0] if len(own) == 1 else hashlib.sha256("".join(own).encode()).hexdigest()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text as UTF-8."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write `content` as JSON with sorted keys; refuses NaN and infinities, which JSON cannot hold."""
     try:
         text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
     except ValueError as error:
         raise ConsilienceError(f"{path}: {error}; a metric that is not defined is written as null") from error
-    with whole(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

@@ -55,6 +55,13 @@ class _Grouping:
         return found & some
 
 
+def sampled(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Return `rows`, or `most` of them drawn by the seed, in order."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
 def names_of(value: Any) -> list[str]:
     """Return the names that a value holds, separated by commas, semicolons or tabs; none where it is blank."""
     text = "" if pd.isna(value) else str(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from consilience.files import whole, write_table
+from consilience.files import write_table, write_text
 from consilience.jobs import job
 from consilience.summary import StudyResults, summary_lines, summary_row
 
@@ -18,6 +18,5 @@ if "snakemake" in globals():
         ]
         write_table(snakemake.output.table, pd.DataFrame([summary_row(study) for study in studies]))
         text = "\n\n".join("\n".join(summary_lines(study)) for study in studies)
-        with whole(snakemake.output.text) as temporary:
-            temporary.write_text(f"\n{text}\n\nAll studies: results/summary.tsv\n", encoding="utf-8")
+        write_text(snakemake.output.text, f"\n{text}\n\nAll studies: results/summary.tsv\n")
         log.info("%d studies", len(studies))

@@ -17,6 +17,7 @@ from consilience.linear import least_squares
 from consilience.linear.features import Standardization, feature_table, standardize
 from consilience.linear.folds import group_folds
 from consilience.linear.gram import CenteredGram
+from consilience.splits import sampled
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,10 @@ def fit_linear(
     _check(dataset, split)
     roles = split["role"].to_numpy()
     available, test = np.flatnonzero(roles == "train"), np.flatnonzero(roles == "test")
-    train = _sample(available, int(settings["maximum_samples"]), seed)
+    train = sampled(available, int(settings["maximum_samples"]), seed)
+    if len(train) < len(available):
+        told = "linear model: a sample of %d of %d training rows (maximum_samples)"
+        logger.info(told, len(train), len(available))
     groups = split["group"].to_numpy().astype(str)
     table = feature_table(dataset, train)
     standardization = standardize(table, dataset.features["branch"].to_numpy())
@@ -88,13 +92,6 @@ def _check(dataset: Dataset, split: pd.DataFrame) -> None:
         raise ConsilienceError(
             f"{dataset.path}: the split has {len(split)} samples that are not the dataset's {len(ids)} in their order"
         )
-
-
-def _sample(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
-    if len(rows) <= most:
-        return rows
-    logger.info("linear model: a sample of %d of %d training rows (maximum_samples)", most, len(rows))
-    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _fit_regression(training: _Training, X_test: np.ndarray) -> dict[str, _Kind]:

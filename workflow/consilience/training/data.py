@@ -14,6 +14,7 @@ from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
 from consilience.networks import NetworkContext
 from consilience.scaling import Scaling, fit, scaled_inputs
+from consilience.splits import sampled
 from consilience.training.engine import Job, Labels, Samples
 from consilience.training.members import Member, permutation, select_rows, stable_seed
 
@@ -83,7 +84,10 @@ class TrainingData:
         """
         scalings = {branch: fit(dataset, branch, roles["train"]) for branch in dataset.branches}
         center, scale = _target_scaling(dataset, roles["train"])
-        rows = {role: _sample(roles[role], maximum_samples, seed, role) for role in ("train", "validation")}
+        rows = {
+            role: sampled(roles[role], maximum_samples, stable_seed(seed, "sample", role))
+            for role in ("train", "validation")
+        }
         for role, used in rows.items():
             if len(used) < len(roles[role]):
                 LOG.info("a seeded sample of %d of the %d %s rows", len(used), len(roles[role]), role)
@@ -119,14 +123,6 @@ def _target_scaling(dataset: Dataset, rows: np.ndarray) -> tuple[float, float]:
             f"{dataset.path}: the target {dataset.target_name} is {center:g} in all {len(rows)} training samples"
         )
     return center, scale
-
-
-def _sample(rows: np.ndarray, most: int, seed: int, role: str) -> np.ndarray:
-    """Return `rows`, or `most` of them drawn by the seed, in order."""
-    if len(rows) <= most:
-        return rows
-    generator = np.random.default_rng(stable_seed(seed, "sample", role))
-    return np.sort(generator.choice(rows, size=most, replace=False))
 
 
 def _samples(dataset: Dataset, scalings: dict[str, Scaling], rows: np.ndarray, device: torch.device) -> Samples:

@@ -23,7 +23,7 @@ from consilience.domains.eeg.performance import ablation_rows, calibration_rows,
 from consilience.domains.eeg.probing import Networks
 from consilience.domains.eeg.tables import Tables
 from consilience.domains.eeg.wording import window_names
-from consilience.files import read_json, read_table, whole, write_h5, write_strings, write_table
+from consilience.files import read_json, read_table, write_h5, write_strings, write_table, write_text
 from consilience.jobs import job
 
 OF_MEMBER = (
@@ -54,8 +54,7 @@ def write_attention(file: h5py.File, model: str, members: Sequence[Maps], asked:
 def write_report(path: str, networks: Networks, asked: Asked, count: int, times: tuple[float, float]) -> None:
     """Write the text report of the first `count` asked samples, by the member that predicts most like the mean."""
     if not networks.fused:
-        with whole(path) as temporary:
-            temporary.write_text(NO_ATTENTION.format(networks.ensemble.model, *networks.modalities), encoding="utf-8")
+        write_text(path, NO_ATTENTION.format(networks.ensemble.model, *networks.modalities))
         return
     names, dataset = asked.ids[:count], networks.reader.dataset
     batch = networks.reader.read(dataset.rows_of(names))
@@ -123,6 +122,5 @@ if "snakemake" in globals():
         for name, frame in frames.items():
             write_table(output[name], frame)
         lines = note_lines(frames, metrics, params.shown, asked)
-        with whole(output.notes) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_text(output.notes, "".join(f"{line}\n" for line in lines))
         log.info("%s", lines[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 from consilience.domains.eeg.attention_weights import MODALITIES
 from consilience.errors import ConsilienceError
-from consilience.files import whole
+from consilience.files import write_text
 
 WIDTH = 80
 TITLES = {"eeg_to_spec": "EEG → Spectrogram", "spec_to_eeg": "Spectrogram → EEG"}
@@ -46,8 +46,7 @@ def create_explainability_report(
         lines += _of_sample(sample, names)
     text = "\n".join(lines) + "\n"
     if output_path is not None:
-        with whole(output_path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(output_path, text)
     return text
 
 

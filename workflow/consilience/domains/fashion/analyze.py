@@ -41,7 +41,7 @@ from consilience.domains.fashion.model import build
 from consilience.domains.fashion.notes import note_lines
 from consilience.evaluation import best_loss
 from consilience.faithfulness.resampling import Resampling
-from consilience.files import read_json, read_table, whole, write_table
+from consilience.files import read_json, read_table, write_table, write_text
 from consilience.jobs import job
 from consilience.principal_components import directions
 from consilience.splits import ROLES
@@ -180,6 +180,5 @@ if "snakemake" in globals():
         losses = {model: best_loss(path) for model, path in zip(params.models, given.histories, strict=True)}
         best = min(params.voters, key=losses.__getitem__)
         lines = note_lines(tables["dictionary"], tables["agreement"], metrics, best, analysis.unsure)
-        with whole(output.notes) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_text(output.notes, "".join(f"{line}\n" for line in lines))
         log.info("%s", lines[0])

@@ -13,7 +13,7 @@ from consilience.audit import Audit
 from consilience.dataset_writer import DatasetWriter, write_dataset
 from consilience.domains.fashion.idx import CLASSES, PARTS, PREFIXES, SIDE, find, open_idx, pixel_names, read_labels
 from consilience.errors import ConsilienceError
-from consilience.files import sha256
+from consilience.files import sha256_of_all
 
 BRANCH = "pixels"
 UNIT = "brightness in [0, 1]"
@@ -32,7 +32,11 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int,
     files = find(raw)
     _check_counts(files)
     labels = {role: read_labels(files[role, "labels"]) for role in PREFIXES}
-    facts = {"unit": UNIT, "source": _source(raw, settings["source"]), "source_sha256": _sha256_of(files)}
+    facts = {
+        "unit": UNIT,
+        "source": _source(raw, settings["source"]),
+        "source_sha256": sha256_of_all(files[part] for part in PARTS),
+    }
     with write_dataset(dataset, "classification", "garment", classes=list(CLASSES), **facts) as writer:
         writer.features(_features())
         writer.target(np.concatenate(list(labels.values())))
@@ -55,11 +59,6 @@ def _source(raw: list[Path], source: dict[str, Any]) -> str:
     """Return where the files come from: the address or the name of their folder, or that they are simulated."""
     places = {"idx": lambda: raw[0].name, "url": lambda: source["files"][0]["url"].rpartition("/")[0]}
     return places.get(source["kind"], lambda: source["kind"])()
-
-
-def _sha256_of(files: Files) -> str:
-    """Return one SHA-256 of the source: that of the four files' own, in the order of `PARTS`."""
-    return hashlib.sha256("".join(sha256(files[part]) for part in PARTS).encode()).hexdigest()
 
 
 def _features() -> pd.DataFrame:

@@ -20,7 +20,7 @@ from consilience.domains.mirna.notes import note_lines
 from consilience.domains.mirna.probing import Networks
 from consilience.domains.mirna.tables import Pairs, Tables, maps_of
 from consilience.evaluation import best_loss
-from consilience.files import read_json, read_table, whole, write_h5, write_json, write_strings, write_table
+from consilience.files import read_json, read_table, write_h5, write_json, write_strings, write_table, write_text
 from consilience.jobs import job
 
 
@@ -153,6 +153,5 @@ if "snakemake" in globals():
         facts = summary(snakemake.wildcards.study, params, tables.pairs, metrics, frames, given.ensembles)
         write_json(output.summary, facts)
         lines = note_lines(frames, metrics, best, params.shown, params.primary)
-        with whole(output.notes) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_text(output.notes, "".join(f"{line}\n" for line in lines))
         log.info("%s", lines[0])

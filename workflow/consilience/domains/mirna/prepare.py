@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from consilience.domains.mirna.pairs import (
 )
 from consilience.domains.mirna.sequences import encode
 from consilience.errors import ConsilienceError
-from consilience.files import sha256
+from consilience.files import sha256_of_all
 
 BRANCHES = ("mirna", "site")
 UNIT = "share of a sequence's k-mers"
@@ -45,7 +44,7 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int,
     pairs = distinct_pairs(table, audit)
     _check_classes(files, pairs)
     _tell(audit, pairs, k)
-    facts = {"unit": UNIT, "source": _source(files, settings["source"]), "source_sha256": _sha256_of(files)}
+    facts = {"unit": UNIT, "source": _source(files, settings["source"]), "source_sha256": sha256_of_all(files.values())}
     with write_dataset(dataset, "classification", "pair", classes=list(CLASSES), **facts) as writer:
         writer.features(_features(k))
         writer.target(pairs["label"].to_numpy())
@@ -76,12 +75,6 @@ def _tell(audit: Audit, pairs: pd.DataFrame, k: int) -> None:
 
 def _source(files: dict[str, Path], source: dict[str, Any]) -> str:
     return source["kind"] if source["kind"] == "simulate" else ", ".join(path.name for path in files.values())
-
-
-def _sha256_of(files: dict[str, Path]) -> str:
-    """Return one SHA-256 of the source: that of its file, or of the files' own in the order of roles."""
-    own = [sha256(path) for path in files.values()]
-    return own[0] if len(own) == 1 else hashlib.sha256("".join(own).encode()).hexdigest()
 
 
 def _features(k: int) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Tells what the atoms stand for, what attributions mean for raw features, and what the dictionary is worth."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from consilience.domains.variants.raw_recovery import raw_recovery, with_atoms, 
 from consilience.domains.variants.report_text import summary_text
 from consilience.domains.variants.specialization import specialization
 from consilience.evaluation import best_loss
-from consilience.files import read_json, read_table, whole, write_json, write_table, write_tensors
+from consilience.files import read_json, read_table, write_json, write_table, write_tensors, write_text
 from consilience.jobs import job
 from consilience.splits import ROLES
 
@@ -87,12 +86,6 @@ def calls_by_role(dataset: Dataset, split: pd.DataFrame) -> dict[str, dict[str, 
     counts = pd.crosstab(split["role"], dataset.labels).reindex(columns=range(len(dataset.classes)), fill_value=0)
     order = [role for role in (*ROLES, *counts.index.difference(ROLES)) if role in counts.index]
     return {role: dict(zip(dataset.classes, map(int, counts.loc[role]), strict=True)) for role in order}
-
-
-def write_text(path: str, text: str) -> None:
-    """Write a text as UTF-8."""
-    with whole(path) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
 
 
 if "snakemake" in globals():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,12 @@ from consilience.errors import ConsilienceError
 from consilience.linear.features import feature_table, standardize
 from consilience.metrics import LEAST_GROUPS, draws, evaluate, interval
 from consilience.ranking import class_rankings
+from consilience.splits import sampled
 
 MOST_CALLS = 20_000  # of the training role; a seeded sample beyond
+BLOCK = 4096  # test calls whose features are in memory at once
 RESAMPLES = 1000
+Predict = Callable[[np.ndarray], np.ndarray]  # features (calls, columns) to probabilities (calls, classes)
 
 
 def baseline_predictions(raw: Dataset, split: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
@@ -28,20 +31,22 @@ def baseline_predictions(raw: Dataset, split: pd.DataFrame, seed: int) -> dict[s
     are others beside it. `raw` has a row a call, in the order of `split`.
     """
     roles, groups = split["role"].to_numpy(str), split["group"].to_numpy(str)
-    train, test = _sampled(np.flatnonzero(roles == "train"), seed), np.flatnonzero(roles == "test")
-    known, asked = feature_table(raw, train), feature_table(raw, test)
-    branches, labels, found = raw.features["branch"].to_numpy(str), raw.labels[train], {}
+    train, test = sampled(np.flatnonzero(roles == "train"), MOST_CALLS, seed), np.flatnonzero(roles == "test")
+    known, branches, labels = feature_table(raw, train), raw.features["branch"].to_numpy(str), raw.labels[train]
+    found: dict[str, tuple[np.ndarray, Predict]] = {}
     for features, columns in _sets(branches).items():
-        own = known[:, columns], asked[:, columns]
-        found[baseline_name(TREES, features)] = _trees(*own, labels, seed)
-        found[baseline_name(LOGISTIC, features)] = _logistic(*own, branches[columns], labels, groups[train], seed)
-    return found
-
-
-def _sampled(rows: np.ndarray, seed: int) -> np.ndarray:
-    if len(rows) <= MOST_CALLS:
-        return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, MOST_CALLS, replace=False))
+        own = known[:, columns]
+        found[baseline_name(TREES, features)] = columns, _trees(own, labels, seed)
+        found[baseline_name(LOGISTIC, features)] = (
+            columns,
+            _logistic(own, branches[columns], labels, groups[train], seed),
+        )
+    predicted: dict[str, list[np.ndarray]] = {name: [] for name in found}
+    for start in range(0, len(test), BLOCK):
+        asked = feature_table(raw, test[start : start + BLOCK])
+        for name, (columns, predict) in found.items():
+            predicted[name].append(predict(asked[:, columns]))
+    return {name: np.concatenate(parts) for name, parts in predicted.items()}
 
 
 def _sets(branches: np.ndarray) -> dict[str, np.ndarray]:
@@ -50,7 +55,7 @@ def _sets(branches: np.ndarray) -> dict[str, np.ndarray]:
     return everything | {ATTRIBUTES: alone} if alone.any() and not alone.all() else everything
 
 
-def _trees(known: np.ndarray, asked: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+def _trees(known: np.ndarray, labels: np.ndarray, seed: int) -> Predict:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
@@ -59,18 +64,15 @@ def _trees(known: np.ndarray, asked: np.ndarray, labels: np.ndarray, seed: int) 
     # Three threads and more sum gradients in whatever order they come, so that bytes would differ from run to run.
     with threadpool_limits(1):
         fitted = HistGradientBoostingClassifier(early_stopping=False, random_state=seed).fit(known[:, there], labels)
-        return fitted.predict_proba(asked[:, there])
+    return lambda asked: fitted.predict_proba(asked[:, there])
 
 
-def _logistic(
-    known: np.ndarray, asked: np.ndarray, branches: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int
-) -> np.ndarray:
+def _logistic(known: np.ndarray, branches: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> Predict:
     from consilience.linear import logistic
 
     standardization = standardize(known, branches)
-    scaled = standardization.apply(known)
-    fitted = logistic.fit(scaled, labels, np.ones(len(labels)), groups, seed)
-    return fitted.probabilities(standardization.apply(asked))
+    fitted = logistic.fit(standardization.apply(known), labels, np.ones(len(labels)), groups, seed)
+    return lambda asked: fitted.probabilities(standardization.apply(asked))
 
 
 def baseline_metrics(

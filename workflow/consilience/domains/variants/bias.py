@@ -22,9 +22,9 @@ from consilience.domains.variants.contingency import (
     odds_ratio,
     tables,
 )
+from consilience.domains.variants.levels import FALSE_SHARE
 from consilience.errors import ConsilienceError
 
-FALSE_SHARE = 0.05  # of atoms called significant, at most so many by chance
 LISTED = 10  # atoms a direction in `top_biased`
 POSITIVE, NEGATIVE, NONE = "positive", "negative", "none"
 COUNTS = ("TP_on", "FP_on", "TP_off", "FP_off")

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import spearmanr
 
+from consilience.domains.variants.levels import FALSE_SHARE
 from consilience.domains.variants.marks import (
     COLORS,
     DIRECTIONS,
-    FALSE_SHARE,
     MINUS,
     OF_CALLS,
     STRATA,

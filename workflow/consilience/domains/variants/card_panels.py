@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from consilience.domains.variants.marks import COLORS, FALSE_SHARE, OF_CALLS, percent, probability, ratio
+from consilience.domains.variants.levels import FALSE_SHARE
+from consilience.domains.variants.marks import COLORS, OF_CALLS, percent, probability, ratio
 from consilience.figures.style import BLACK, GRAY, lighten, say, shorten
 
 BINS = 16

@@ -13,13 +13,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
+from consilience.domains.variants.levels import DEAD, FAR_FROM_K
 from consilience.errors import ConsilienceError
 from consilience.principal_components import directions, errors_of
 from consilience.sparse_autoencoder import EVALUATION_ROWS, SMALLEST, Recipe, SparseAutoencoder, quality
 from consilience.training.members import stable_seed
 
-DEAD = 0.05  # more dead atoms, as a share, are too many
-FAR_FROM_K = 0.10  # relative: codes a call farther from k are too far
 SHARE, MOST = 8, 64
 RECIPE = ("epochs", "batch_size", "auxiliary", "auxiliary_atoms")
 # Times 1 / sqrt(atoms), the law that Gao et al. (2024, appendix A.3) found. The factor is the one at which dictionaries

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from consilience.domains.variants.levels import SAME
 from consilience.domains.variants.marks import MINUS, handle, label_points, percent, plural
 from consilience.figures.style import (
     BLACK,
@@ -26,13 +27,12 @@ from consilience.figures.style import (
     say,
     styled,
 )
+from consilience.splits import ROLES
 
-ROLES = ("train", "validation", "test")
 CONTROLS = {"principal_components": "principal\ncomponents", "random_dictionary": "random\ndictionary"}
 WORTH, CONTROL = GREEN, "#A8A8A8"
 SHADES = (lighten(WORTH, 0.45), lighten(WORTH, 0.7), WORTH)  # of roles
 KINDS = (("with", "^", BLACK), ("without", "v", "white"))  # a consensus sequence
-SAME = 0.7  # cosine of atoms that are one, unless encoded.json says otherwise
 
 
 @styled

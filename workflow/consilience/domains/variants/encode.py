@@ -19,9 +19,8 @@ from tqdm import tqdm
 
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
+from consilience.domains.variants.codes import BRANCH
 from consilience.domains.variants.dictionaries import (
-    DEAD,
-    FAR_FROM_K,
     RULE,
     Candidate,
     best,
@@ -32,16 +31,15 @@ from consilience.domains.variants.dictionaries import (
     sizes,
 )
 from consilience.domains.variants.imported import import_dictionary, import_own, negative_share, weights_file
+from consilience.domains.variants.levels import DEAD, FAR_FROM_K, SAME
 from consilience.domains.variants.projection import BLOCK_ROWS, Projection, fit_projection
 from consilience.errors import ConsilienceError
 from consilience.sparse_autoencoder import SparseAutoencoder, quality
+from consilience.splits import ROLES, sampled
 from consilience.training.members import stable_seed
 from consilience.training.train import choose_device
 
-BRANCH = "codes"
-ROLES = ("train", "validation", "test")
 BATCH_SIZES = (32, 256, 4096)
-SAME = 0.7  # atoms of two dictionaries with a cosine above are one
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,8 @@ def encode(
     place, own = choose_device(device), settings["dictionary"]
     rows = {role: np.flatnonzero((split["role"] == role).to_numpy()) for role in ROLES}
     projection = fit_projection(dataset, rows["train"], settings["dimension"], seed)
-    held = {role: _sampled(rows[role], own["maximum_samples"], seed, role) for role in ROLES}
+    most = own["maximum_samples"]
+    held = {role: sampled(rows[role], most, stable_seed(seed, "dictionary rows", role)) for role in ROLES}
     if own.get("checkpoint"):
         chosen = _imported(projection, weights_file(Path(own["checkpoint"])), dataset.features["name"], place)
         inputs = _inputs(dataset, chosen.projection, held, place)
@@ -111,13 +110,6 @@ def codes_by_sequence(
         if np.any(known) and not np.all(known):
             found[role] = {"with": float(own[known].mean()), "without": float(own[~known].mean())}
     return found
-
-
-def _sampled(rows: np.ndarray, most: int, seed: int, role: str) -> np.ndarray:
-    if len(rows) <= most:
-        return rows
-    random = np.random.default_rng(stable_seed(seed, "dictionary rows", role))
-    return np.sort(random.choice(rows, most, replace=False))
 
 
 def _inputs(

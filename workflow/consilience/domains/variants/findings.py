@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from consilience.domains.variants.dictionary_tables import DICTIONARY, QUALITY
+from consilience.domains.variants.levels import FALSE_SHARE
 from consilience.domains.variants.performance import GAIN, METRICS, SIZE, metric
 from consilience.domains.variants.performance import QUALITY as QUAL
 from consilience.domains.variants.raw_recovery import LINEAR, VOTERS, strongest
 from consilience.domains.variants.specialization import LEAST_LIFT
 
-FALSE_SHARE = 0.05
 SHOWN = 5
 BIASED = ("feature", "odds", "odds_low", "odds_high", "support", "confirmed", "strata", "cmh_odds", "cmh_low",
           "cmh_high", "cmh_q", "reversed", "stability")  # fmt: skip

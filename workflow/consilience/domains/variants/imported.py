@@ -80,12 +80,7 @@ def import_own(
     module = SparseAutoencoder(inputs, atoms, facts["k"], facts["activation"])
     state = {name: torch.from_numpy(arrays[name.replace(".", "_")]) for name in module.state_dict()}
     module.load_state_dict(state)
-    edges = np.cumsum([one.center.size for one in scalings.values()])[:-1]
-    centers, scales = (np.split(arrays[name], edges) for name in ("raw_center", "raw_scale"))
-    theirs = {
-        name: Scaling(center, scale, scale) for name, center, scale in zip(scalings, centers, scales, strict=True)
-    }
-    return module, Projection(theirs, arrays.get("map"), arrays["center"], arrays["scale"])
+    return module, Projection.of(arrays, {name: one.center.size for name, one in scalings.items()})
 
 
 def import_dictionary(path: Path, width: int) -> Imported:

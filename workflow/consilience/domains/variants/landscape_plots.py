@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from consilience.domains.variants.bias_plots import NONE_TESTED, QUIET, counted
+from consilience.domains.variants.levels import FALSE_SHARE
 from consilience.domains.variants.marks import (
     COLORS,
     DIRECTIONS,
-    FALSE_SHARE,
     HALO,
     NO_STRATUM,
     OF_CALLS,

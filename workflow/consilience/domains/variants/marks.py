@@ -19,7 +19,6 @@ DIRECTIONS = ("positive", "negative")
 COLORS = {"positive": POSITIVE, "negative": NEGATIVE}
 OF_CALLS = {"positive": "true calls", "negative": "false calls", "none": "neither"}
 LEANS = {"positive": "leans to true calls", "negative": "leans to false calls", "none": "leans to neither"}
-FALSE_SHARE = 0.05  # q below is significant, as in the tables
 STRATA = "calls of one type, size bin and dataset, all with or all without a consensus sequence"
 WIDEST = 2.0**10  # odds ratios beyond are drawn at the edge
 NO_STRATUM = "no stratum tells"

@@ -12,7 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from consilience.domains.variants.coactivation import strongest
-from consilience.domains.variants.marks import COLORS, FALSE_SHARE, OF_CALLS, color_of, handle, key_row, plural
+from consilience.domains.variants.levels import FALSE_SHARE
+from consilience.domains.variants.marks import COLORS, OF_CALLS, color_of, handle, key_row, plural
 from consilience.figures.style import BLACK, ORANGE, empty_figure, entitle, new_figure, styled
 
 NEAREST = 2  # lines of an atom: its pairs of largest lift

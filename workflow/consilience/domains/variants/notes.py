@@ -7,16 +7,14 @@ from typing import Any
 
 from consilience.domains.variants.baseline_text import baseline_line
 from consilience.domains.variants.dictionary_tables import COMPONENTS
+from consilience.domains.variants.levels import DEAD, FALSE_SHARE, FAR_FROM_K
 from consilience.domains.variants.performance import QUALITY, SIZE
 from consilience.domains.variants.raw_recovery import ALL, LINEAR, MARGINAL, VOTERS
 from consilience.domains.variants.wording import are, components, counted, interval_or_none, listed, of_all, percent
 from consilience.evaluation import number
 
-DEAD = 0.05
-FAR_FROM_K = 0.10
 AGAIN = 0.5  # fewer atoms that come again from another random start are told as a weakness
 UNLIKE = 0.5  # active atoms with and without a consensus that differ by a larger share are told
-CERTAIN = 0.05
 TESTED = "test"
 NAMES = {LINEAR: "logistic regression on the same atoms", QUALITY: "QUAL alone", SIZE: "size alone"}
 UNKNOWN = "not known (no QUAL in this source, or not of every call: audit.tsv)"
@@ -168,7 +166,7 @@ def is_lost(row: Mapping[str, Any]) -> bool:
     Either test may find it, so that p is corrected for both (Bonferroni).
     """
     known = [row[name] for name in ("p_value", "slope_p_value") if row[name] is not None]
-    return not known or len(known) * min(known) >= CERTAIN
+    return not known or len(known) * min(known) >= FALSE_SHARE
 
 
 def signs(row: Mapping[str, Any]) -> str:

@@ -7,10 +7,11 @@ import pandas as pd
 from scipy.stats import false_discovery_control, hypergeom
 
 from consilience.dataset import Dataset
+from consilience.domains.variants.codes import code_features, sparse_codes
+from consilience.domains.variants.levels import FALSE_SHARE
 
 PREFIX = "planted_"
 MOSTLY = 2 / 3  # of the calls that an atom is active in
-LEVEL = 0.05
 FEWEST = 5  # calls
 
 
@@ -25,18 +26,14 @@ def planted(truth: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     """
     signals = truth.drop_duplicates("signal").set_index("signal")
     carried = dataset.samples[[PREFIX + name for name in signals.index]].to_numpy(np.float64)
-    support, together = np.zeros(len(dataset.features)), np.zeros((len(dataset.features), len(signals)))
-    for start in range(0, len(dataset), 4096):
-        rows = np.arange(start, min(start + 4096, len(dataset)))
-        active = (dataset.inputs("codes", rows) > 0).astype(np.float64)
-        support += active.sum(axis=0)
-        together += active.T @ carried[rows]
+    active = (sparse_codes(dataset) > 0).astype(np.float64)
+    support, together = active.getnnz(axis=0), active.T @ carried
     share = together / np.maximum(support, 1)[:, None]
     chance = hypergeom.sf(together - 1, len(dataset), carried.sum(axis=0), support[:, None])
-    certain = false_discovery_control(chance.ravel()).reshape(chance.shape) < LEVEL
+    certain = false_discovery_control(chance.ravel()).reshape(chance.shape) < FALSE_SHARE
     fits = certain & (share >= MOSTLY) & (support >= FEWEST)[:, None]
     lift = np.where(fits, share / np.maximum(carried.mean(axis=0), 1e-12), 0)
     chosen = signals.iloc[lift.argmax(axis=1)].reset_index()
-    chosen["feature"] = dataset.features["name"].to_numpy()
+    chosen["feature"] = code_features(dataset)["name"].to_numpy()
     chosen["sign"] = chosen["carried_sign"]
     return chosen[fits.any(axis=1)][["feature", "target", "sign", "strength", "effect", "signal"]]

@@ -23,7 +23,7 @@ from consilience.domains.variants.references import Reference, open_reference
 from consilience.domains.variants.samples import call_row, sample_table, tell_sizes
 from consilience.domains.variants.vcf import SPANNING, SUPPORTS, Call, count_calls, read_calls
 from consilience.errors import ConsilienceError
-from consilience.files import read_table, sha256
+from consilience.files import read_table, sha256_of_all
 
 TARGET = "true call"
 UNIT = "k-mer shares and call attributes"
@@ -57,7 +57,7 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int,
             samples = _with_planted(samples, raw[0].parent / "planted.tsv")
         files = [path for bench in benches for path, _ in bench.files]
         told = "simulate" if source["kind"] == "simulate" else ", ".join(path.name for path in files)
-        facts = {"unit": UNIT, "source": told, "source_sha256": _sha256_of([*files, *([fasta] if fasta else [])])}
+        facts = {"unit": UNIT, "source": told, "source_sha256": sha256_of_all([*files, *([fasta] if fasta else [])])}
         with write_dataset(dataset, "classification", TARGET, classes=list(CLASSES), **facts) as writer:
             writer.features(features.frame())
             writer.target(np.asarray(survey.labels))
@@ -208,11 +208,6 @@ def _with_planted(samples: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise ConsilienceError(f"{path}: no row {absent.iloc[0]}; expected one for every call")
     own = planted.loc[samples["id"]].add_prefix("planted_").astype(np.int64)
     return pd.concat([samples, own.reset_index(drop=True)], axis=1)
-
-
-def _sha256_of(files: Sequence[Path]) -> str:
-    """Return one SHA-256 of several files: that of their own, in order."""
-    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
 
 
 def _write(writer: DatasetWriter, features: Features, survey: Survey, reference: Reference | None, memory: int) -> None:

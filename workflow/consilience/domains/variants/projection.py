@@ -50,6 +50,14 @@ class Projection:
         for start in range(0, len(rows), BLOCK_ROWS):
             yield self.inputs(dataset, rows[start : start + BLOCK_ROWS])
 
+    @classmethod
+    def of(cls, kept: Mapping[str, np.ndarray], widths: Mapping[str, int]) -> Projection:
+        """Take what `arrays` kept, for branches of these numbers of features in order."""
+        edges = np.cumsum(list(widths.values()))[:-1]
+        parts = zip(widths, np.split(kept["raw_center"], edges), np.split(kept["raw_scale"], edges), strict=True)
+        scalings = {name: Scaling(center, scale, scale) for name, center, scale in parts}
+        return cls(scalings, kept.get("map"), kept["center"], kept["scale"])
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what an encoded dataset keeps of it (`Dataset.representation`)."""
         kept = {

@@ -17,6 +17,7 @@ import pandas as pd
 from consilience.attribution.api import Explainer
 from consilience.dataset import Dataset
 from consilience.domains.variants.codes import BRANCH, sparse_codes
+from consilience.domains.variants.projection import Projection
 from consilience.domains.variants.raw_branches import BranchSums
 from consilience.domains.variants.raw_recovery import LINEAR, MARGINAL, VOTERS
 from consilience.errors import ConsilienceError
@@ -42,16 +43,11 @@ class Encoder:
     def of(cls, encoded: Dataset, raw: Dataset) -> Encoder:
         """Take it from the dataset of codes; refuses a dataset of other features than those it was made of."""
         kept = encoded.representation
-        sizes = [branch.elements for branch in raw.branches.values()]
-        if len(kept["raw_center"]) != sum(sizes):
-            raise ConsilienceError(
-                f"{encoded.path}: encoded from {len(kept['raw_center'])} features; {raw.path} has {sum(sizes)}"
-            )
-        places = np.cumsum(sizes)[:-1]
-        parts = zip(
-            raw.branches, np.split(kept["raw_center"], places), np.split(kept["raw_scale"], places), strict=True
-        )
-        scalings = {name: Scaling(center, scale, scale) for name, center, scale in parts}
+        widths = {name: branch.elements for name, branch in raw.branches.items()}
+        theirs, ours = len(kept["raw_center"]), sum(widths.values())
+        if theirs != ours:
+            raise ConsilienceError(f"{encoded.path}: encoded from {theirs} features; {raw.path} has {ours}")
+        scalings = Projection.of(kept, widths).scalings
         names = ("encoder_weight", "encoder_bias", "bias", "center", "scale")
         weight, shift, bias, center, scale = (kept[name].astype(np.float64) for name in names)
         weight, shift = weight[kept["alive"]], shift[kept["alive"]]

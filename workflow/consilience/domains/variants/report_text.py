@@ -7,8 +7,8 @@ from typing import Any
 
 from consilience.domains.variants import baseline_text
 from consilience.domains.variants.dictionary_tables import COMPONENTS
+from consilience.domains.variants.levels import FALSE_SHARE
 from consilience.domains.variants.notes import (
-    CERTAIN,
     NAMES,
     UNKNOWN,
     bias_lines,
@@ -160,7 +160,7 @@ def _within(row: Mapping[str, Any]) -> str:
     """Tell an atom's odds ratio within strata, and what follows from it."""
     if not row["strata"]:
         return "no stratum tells"
-    clear = row["cmh_q"] is not None and row["cmh_q"] < CERTAIN
+    clear = row["cmh_q"] is not None and row["cmh_q"] < FALSE_SHARE
     end = ", the other way" if row["reversed"] else "" if clear else ", not significant"
     return f"within strata {_ratio(row, 'cmh_odds', 'cmh_low', 'cmh_high')}{end}"
 

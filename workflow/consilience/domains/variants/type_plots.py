@@ -9,7 +9,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from consilience.domains.variants.marks import FALSE_SHARE, atom_name, color_of, doublings, percent, plural
+from consilience.domains.variants.levels import FALSE_SHARE
+from consilience.domains.variants.marks import atom_name, color_of, doublings, percent, plural
 from consilience.domains.variants.specialization import LEAST_LIFT
 from consilience.figures.style import BLACK, GRAY, GREEN, PURPLE, empty_figure, entitle, new_figure, styled
 
