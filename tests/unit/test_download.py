@@ -1,95 +1,153 @@
+import fcntl
 import hashlib
-import http.server
-import threading
-from functools import partial
+import resource
 
 import numpy as np
 import pytest
+from urllib3.util import Retry
 
 from consilience.download import download
 from consilience.errors import ConsilienceError
+from tests.unit.file_server import serving
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT; `plan` decides what each request meets: a dropped connection, no ranges, an error."""
-
-    def __init__(self, plan, asked, *arguments):
-        self.plan, self.asked = plan, asked
-        super().__init__(*arguments)
-
-    def do_GET(self):
-        wanted = self.headers.get("Range")
-        self.asked.append(wanted)
-        step = self.plan.pop(0) if self.plan else "serve"
-        if step == "missing":
-            return self.send_error(404)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and step != "no ranges" else 0
-        if start >= len(CONTENT):
-            return self.send_error(416)
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
-        self.end_headers()
-        body = CONTENT[start:]
-        self.wfile.write(body[: len(body) // 2] if step == "drop" else body)
-        return None
-
-    def log_message(self, *arguments):
-        pass
+NAME = "file.h5"
 
 
 @pytest.fixture
 def server():
-    plan, asked = [], []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, plan, asked)) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/file.h5", plan, asked
-        running.shutdown()
+    with serving({NAME: CONTENT}) as running:
+        yield running
+
+
+def fetch(server, folder, checksum=CHECKSUM):
+    download(server.url(NAME), checksum, folder / NAME)
+    assert [path.name for path in folder.iterdir()] == [NAME]
+    return (folder / NAME).read_bytes()
+
+
+def refused(server, folder, checksum=CHECKSUM):
+    """The one line that says why there is no file."""
+    with pytest.raises(ConsilienceError) as caught:
+        download(server.url(NAME), checksum, folder / NAME)
+    assert "\n" not in str(caught.value)
+    assert not (folder / NAME).exists()
+    return str(caught.value)
+
+
+def start(asked):
+    return int(asked.removeprefix("bytes=").removesuffix("-"))
 
 
 def test_a_dropped_connection_is_continued(server, tmp_path):
-    url, plan, asked = server
-    plan.append("drop")
-    download(url, CHECKSUM.upper(), tmp_path / "raw" / "file.h5")
-    assert (tmp_path / "raw" / "file.h5").read_bytes() == CONTENT
-    assert len(asked) == 2
-    assert 1_000_000 < int(asked[1].removeprefix("bytes=").removesuffix("-")) <= 1_500_000
-    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["file.h5"]
+    server.plan[NAME] = ["drop", "drop"]
+    assert fetch(server, tmp_path / "raw", CHECKSUM.upper()) == CONTENT
+    first, second, third = server.asked[NAME]
+    assert first is None
+    assert 1_000_000 < start(second) <= 1_500_000 < start(third) <= 2_250_000
+
+
+def test_a_connection_that_keeps_breaking_keeps_what_came(server, tmp_path):
+    server.plan[NAME] = ["drop"] * 6
+    assert "run again to continue it" in refused(server, tmp_path)
+    part = (tmp_path / f"{NAME}.part").read_bytes()
+    assert len(part) > 2_900_000
+    assert CONTENT.startswith(part)
+    assert fetch(server, tmp_path) == CONTENT
+    assert start(server.asked[NAME][-1]) == len(part)
 
 
 def test_what_an_earlier_run_left_is_continued(server, tmp_path):
-    url, _, asked = server
-    (tmp_path / "file.h5.part").write_bytes(CONTENT[:1000])
-    download(url, CHECKSUM, tmp_path / "file.h5")
-    assert asked == ["bytes=1000-"]
-    assert (tmp_path / "file.h5").read_bytes() == CONTENT
+    (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:1000])
+    assert fetch(server, tmp_path) == CONTENT
+    assert server.asked[NAME] == ["bytes=1000-"]
 
 
-def test_a_whole_part_needs_no_more_bytes(server, tmp_path):
-    url, _, _ = server
-    (tmp_path / "file.h5.part").write_bytes(CONTENT)
-    download(url, CHECKSUM, tmp_path / "file.h5")
-    assert (tmp_path / "file.h5").read_bytes() == CONTENT
+@pytest.mark.parametrize("step", ["serve", "no length"])
+def test_a_whole_part_needs_no_more_bytes(server, tmp_path, step):
+    server.plan[NAME] = [step]
+    (tmp_path / f"{NAME}.part").write_bytes(CONTENT)
+    assert fetch(server, tmp_path) == CONTENT
+    assert server.asked[NAME] == [f"bytes={len(CONTENT)}-"]
 
 
-def test_a_server_without_ranges_starts_over(server, tmp_path):
-    url, plan, _ = server
-    plan.append("no ranges")
-    (tmp_path / "file.h5.part").write_bytes(b"x" * 1000)
-    download(url, CHECKSUM, tmp_path / "file.h5")
-    assert (tmp_path / "file.h5").read_bytes() == CONTENT
+@pytest.mark.parametrize(
+    ("step", "part", "requests"),
+    [
+        ("no ranges", b"x" * 1000, 1),
+        ("other bytes", CONTENT[:1000], 2),  # not those that were asked for
+        ("serve", CONTENT + b"more", 2),  # longer than the file
+    ],
+)
+def test_an_answer_that_does_not_continue_the_part_starts_over(server, tmp_path, step, part, requests):
+    server.plan[NAME] = [step]
+    (tmp_path / f"{NAME}.part").write_bytes(part)
+    assert fetch(server, tmp_path) == CONTENT
+    assert server.asked[NAME] == [f"bytes={len(part)}-", None][:requests]
+
+
+def test_a_file_that_is_served_as_an_encoding_stays_as_it_lies_there(server, tmp_path):
+    server.plan[NAME] = ["encoded"]
+    assert fetch(server, tmp_path) == CONTENT
 
 
 def test_a_wrong_checksum_is_refused_and_removed(server, tmp_path):
-    with pytest.raises(ConsilienceError, match=f"sha256 {CHECKSUM}, expected {'0' * 64}"):
-        download(server[0], "0" * 64, tmp_path / "file.h5")
+    line = refused(server, tmp_path, "0" * 64)
+    assert line.endswith(f"{NAME}: sha256 {CHECKSUM}, expected {'0' * 64}; the download was removed")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_refusal_is_one_line(server, tmp_path):
-    server[1].append("missing")
-    with pytest.raises(ConsilienceError, match=r"file\.h5: the server refuses it \(404") as caught:
-        download(server[0], CHECKSUM, tmp_path / "file.h5")
-    assert "\n" not in str(caught.value)
+def test_what_was_continued_wrongly_is_removed_and_fetched_anew(server, tmp_path):
+    (tmp_path / f"{NAME}.part").write_bytes(b"x" * 1000)
+    assert refused(server, tmp_path).endswith("what an earlier try left: run again to fetch all of it")
+    assert not list(tmp_path.iterdir())
+    assert fetch(server, tmp_path) == CONTENT
+
+
+@pytest.mark.parametrize(("step", "status"), [("missing", 404), ("forbidden", 403)])
+def test_a_refusal_keeps_the_part(server, tmp_path, step, status):
+    server.plan[NAME] = [step]
+    (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:1000])
+    assert f"{NAME}: the server refuses it ({status}" in refused(server, tmp_path)
+    assert (tmp_path / f"{NAME}.part").read_bytes() == CONTENT[:1000]
+
+
+def test_a_server_out_of_reach_is_told_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(Retry, "sleep", lambda *_: None)
+    with serving({NAME: CONTENT}) as server:
+        pass
+    assert "run snakemake fetch where there is one" in refused(server, tmp_path)
+
+
+def test_a_part_that_another_process_writes_is_left_to_it(server, tmp_path):
+    part = tmp_path / f"{NAME}.part"
+    with open(part, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(CONTENT[:1000])
+        file.flush()
+        assert "another process is downloading it" in refused(server, tmp_path)
+    assert server.asked[NAME] == []
+    assert part.read_bytes() == CONTENT[:1000]
+    assert fetch(server, tmp_path) == CONTENT
+
+
+def test_a_file_system_without_locks_is_no_hindrance(server, tmp_path, monkeypatch):
+    def unknown(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    assert fetch(server, tmp_path) == CONTENT
+
+
+def test_a_full_disk_is_told_and_the_part_kept(server, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
+    try:
+        line = refused(server, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert line == f"{tmp_path / NAME}.part: cannot be written (File too large); run again to continue it"
+    assert (tmp_path / f"{NAME}.part").read_bytes() == CONTENT[:2_000_000]
+    assert fetch(server, tmp_path) == CONTENT
+    assert server.asked[NAME] == [None, "bytes=2000000-"]
