@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,32 @@ DOMAINS = ROOT / "tests" / "domains"
 WORKFLOW = ("Snakefile", "config", "envs", "profiles", "resources", "workflow")
 
 
-def snakemake(directory, *arguments, cores=2, studies=STUDIES, workflow=ROOT, names=(), check=False):
-    """Run Snakemake in `directory`; returns the completed process with all output in stdout."""
+@cache
+def no_network():
+    """The words before a command that take its network away; empty where that is not permitted."""
+    tries = ["unshare", "--net"], ["unshare", "--net", "--map-root-user"]
+    found = shutil.which("unshare") is not None
+    return next((words for words in tries if found and subprocess.run([*words, "true"]).returncode == 0), [])
+
+
+def command(directory, *arguments, cores=2, studies=STUDIES, workflow=ROOT, names=()):
+    """The command line that runs Snakemake in `directory`; without `cores` it says nothing of them."""
     config = [f"studies_directory={studies}", f"domains_directory={DOMAINS}"]
     config += [f"studies=[{','.join(names)}]"] if names else []
-    command = [sys.executable, "-m", "snakemake", "--snakefile", workflow / "Snakefile", "--directory", directory]
-    command += ["--cores", str(cores), *arguments, "--config", *config]
+    words = [sys.executable, "-m", "snakemake", "--snakefile", workflow / "Snakefile", "--directory", directory]
+    words += ["--cores", cores] if cores else []
+    return [str(word) for word in (*words, *arguments, "--config", *config)]
+
+
+def snakemake(directory, *arguments, workflow=ROOT, environment=None, before=(), check=False, **options):
+    """Run Snakemake in `directory`; returns the completed process with all output in stdout.
+
+    `before` are words before the command; the others are those of `command`.
+    """
     finished = subprocess.run(
-        [str(part) for part in command],
+        [*before, *command(directory, *arguments, workflow=workflow, **options)],
         cwd=workflow,
+        env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -43,13 +61,13 @@ def jobs(output):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, worker_id):
-    """The studies, run to the end, once for all test processes: the folder and the terminal's output."""
+    """The studies, run to the end without a network, once for all test processes: the folder and the terminal's output."""
     alone = worker_id == "master"
     base = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
     directory, output = base / "finished", base / "finished.txt"
     with FileLock(f"{directory}.lock"):
         if not output.is_file():
-            run = snakemake(directory, check=True)
+            run = snakemake(directory, before=no_network(), check=True)
             output.write_text(run.stdout)
     return directory, output.read_text()
 
