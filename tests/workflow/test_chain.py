@@ -1,15 +1,11 @@
 """The whole chain on two domains and three tasks: what it leaves, what it reruns, and what it says."""
 
 import hashlib
-import http.server
 import re
-import threading
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from run_workflow import ROOT, STUDIES, jobs, snakemake
 
 from consilience.attribution.store import read
@@ -17,7 +13,7 @@ from consilience.configuration import load_study
 from consilience.consensus.lists import ModelAttribution, top_list
 from consilience.dataset import Dataset
 from consilience.evaluation import with_interval
-from consilience.files import read_json, read_table, sha256
+from consilience.files import read_json, read_table
 from consilience.targets import MODEL_FILES, targets_of
 from consilience.training.ensemble import Ensemble
 
@@ -290,37 +286,7 @@ def test_a_single_target_reruns_alone(finished, copied):
     assert (copied / target).read_bytes() == (finished[0] / target).read_bytes()
 
 
-def test_a_report_can_be_made(copied, tmp_path):
-    snakemake(copied, "--report", tmp_path / "report.html", check=True)
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "expression_tiny" in page
-    assert "venn_positive" in page
-
-
 def test_the_shipped_default_is_what_the_readme_runs(tmp_path):
     run = snakemake(tmp_path, "results/expression/attributions/mlp_32/saliency.h5", "--dry-run",
                     studies=ROOT / "config" / "studies", check=True)  # fmt: skip
     assert jobs(run.stdout)["expression_attribute"] == jobs(run.stdout)["train"] == 1
-
-
-def test_a_source_by_url_is_fetched_checked_and_read(finished, tmp_path):
-    (raw,) = (finished[0] / "results" / "expression_tiny" / "raw").glob("*.h5")
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=raw.parent)
-    content = yaml.safe_load((STUDIES / "expression_tiny.yaml").read_text())
-    studies, work = tmp_path / "studies", tmp_path / "work"
-    studies.mkdir()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/{raw.name}?download=1"
-        content["source"] = {"kind": "url", "url": url, "sha256": sha256(raw)}
-        (studies / "mine.yaml").write_text(yaml.safe_dump(content))
-        snakemake(work, "fetch", studies=studies, check=True)
-        server.shutdown()
-    (fetched,) = (work / "resources" / "downloads").glob(f"*/{raw.name}")
-    assert fetched.read_bytes() == raw.read_bytes()
-    # The rest needs no network: the server is gone.
-    snakemake(work, "results/mine/dataset.h5", studies=studies, check=True)
-    with Dataset.open(work / "results/mine/dataset.h5") as mine, Dataset.open(
-        finished[0] / "results/expression_tiny/dataset.h5"
-    ) as simulated:  # fmt: skip
-        assert (mine.inputs("genes") == simulated.inputs("genes")).all()

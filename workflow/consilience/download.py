@@ -19,7 +19,7 @@ from urllib3.util import Retry
 from consilience.errors import ConsilienceError
 from consilience.files import sha256
 
-BLOCK = 2**20
+BLOCK = 2**16  # what a connection that breaks may cost
 TIMEOUT_SECONDS = 60
 BROKEN_CONNECTIONS = 5
 # What file systems answer that know no locks, as some of clusters do.
