@@ -35,7 +35,7 @@ lock:
 
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
-	rm -rf logs benchmarks .snakemake
+	rm -rf logs benchmarks checkpoints .snakemake
 
 # The stamp is written last, so that an interrupted set-up starts again.
 $(VENV)/.complete: envs/requirements.txt

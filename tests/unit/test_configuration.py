@@ -303,7 +303,7 @@ def test_a_study_may_name_a_preset_of_its_slice(tmp_path, preset, models):
 
 
 def test_the_config_is_checked_too():
-    assert check_config({}) == {"threads": 1, "device": "auto"}
+    assert check_config({}) == {"threads": 1, "device": "auto", "checkpoint_seconds": 60}
     assert repr(check_config({"threads": 2.0})["threads"]) == "2"
     for config, message in (
         ({"thread": 2}, "thread: unknown key; nearest: threads"),

@@ -44,6 +44,7 @@ def probabilities(ensemble, given, sample):
 @pytest.mark.parametrize("sample", [f"segment-{place}" for place in range(6)])
 def test_what_is_told_is_what_the_members_say(study, tmp_path, sample):
     given, ensemble = study
+    (tmp_path / "look").mkdir()
     title = explain(tmp_path / "look", given, PARAMS, sample)
     found = probabilities(ensemble, given, sample)
     mean = found.mean(axis=0)

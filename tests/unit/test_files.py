@@ -94,3 +94,69 @@ def test_a_damaged_tensor_file_is_refused(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"\x00" * 20)
     with pytest.raises(ConsilienceError, match="not a whole safetensors file"):
         files.read_tensors(tmp_path / "weights.safetensors")
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "raw"
+    with files.whole_folder(path) as temporary:
+        (temporary / "pairs.csv").write_text("a")
+        assert not path.exists()
+    assert os.listdir(path) == ["pairs.csv"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o777 & ~umask
+    with files.whole_folder(path) as temporary:
+        (temporary / "other.csv").write_text("b")
+    assert os.listdir(path) == ["other.csv"]
+
+
+def test_a_folder_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "old").touch()
+    with pytest.raises(RuntimeError), files.whole_folder(tmp_path / "raw") as temporary:
+        (temporary / "half").touch()
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["raw"]
+    assert os.listdir(tmp_path / "raw") == ["old"]
+
+
+def test_what_a_killed_job_left_is_swept_away_and_no_more(tmp_path):
+    left = [".drivers.abcd_123.csv", ".raw.zzzzzzzz"]
+    others = [
+        ".drivers.old.abcd_123.csv",
+        ".top_drivers.abcd_123.csv",
+        ".drivers.abcd_123.tsv",
+        ".drivers.csv",
+        ".raw.x",
+    ]
+    (tmp_path / left[1]).mkdir()
+    (tmp_path / left[1] / "half").touch()
+    for name in (left[0], *others):
+        (tmp_path / name).touch()
+    with files.whole(tmp_path / "drivers.csv"), files.whole_folder(tmp_path / "raw"):
+        pass
+    assert set(os.listdir(tmp_path)) == {"drivers.csv", "raw", *others}
+
+
+def test_a_temporary_is_one_that_is_swept_away(tmp_path):
+    """The names that tempfile gives are those the pattern finds."""
+    for _ in range(50):
+        with files.whole(tmp_path / "drivers.csv") as temporary:
+            name = temporary.name
+        (tmp_path / name).touch()
+    with files.whole(tmp_path / "drivers.csv"):
+        pass
+    assert os.listdir(tmp_path) == ["drivers.csv"]
+
+
+@pytest.mark.parametrize("kind", [files.whole, files.whole_folder])
+def test_a_guard_may_forbid_a_name(tmp_path, kind):
+    def guard():
+        raise ConsilienceError("not yours any more")
+
+    with files.guarded(guard), pytest.raises(ConsilienceError, match="not yours"), kind(tmp_path / "raw"):
+        pass
+    assert not os.listdir(tmp_path)
+    with kind(tmp_path / "raw"):
+        pass
+    assert os.listdir(tmp_path) == ["raw"]

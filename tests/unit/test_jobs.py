@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_info
 
 import consilience
 from consilience.errors import ConsilienceError
+from consilience.files import read_json, write_json
 from consilience.jobs import job
 
 
@@ -64,6 +65,59 @@ def test_an_unexpected_error_names_the_log(snakemake, capsys):
     assert capsys.readouterr().err.startswith(
         "Error in train (study mine, model mlp_8): KeyError: 'member' (a fault of the workflow; see "
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(28, "No space left on device", "drivers.csv"), "no space left on the disk for drivers.csv; nothing"),
+        (
+            RuntimeError("Can't decrement id ref count (errno = 28, error message = 'No space left on device')"),
+            "no space",
+        ),
+        (OSError(122, "Disk quota exceeded"), "no space left on the disk; nothing half-written is kept: make room"),
+        (MemoryError(), "out of memory (MemoryError); give the job more"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out of memory (CUDA out of memory. Tried"),
+    ],
+)
+def test_what_the_machine_lacks_is_said_and_no_fault_of_the_workflow(snakemake, capsys, error, expected):
+    with pytest.raises(SystemExit), job(snakemake):
+        raise error
+    said = capsys.readouterr().err
+    assert said.startswith(f"Error in train (study mine, model mlp_8): {expected}")
+    assert "fault of the workflow" not in said
+    assert said.count("\n") == 1
+
+
+def test_numpy_and_h5py_say_it_in_words_that_are_known(snakemake, capsys):
+    """A real allocation that fails, and a real device that is full."""
+    with pytest.raises(SystemExit), job(snakemake):
+        np.zeros(2**58)
+    assert "out of memory (Unable to allocate" in capsys.readouterr().err
+    with pytest.raises(SystemExit), job(snakemake), open("/dev/full", "w") as full:
+        full.write("x" * 100_000)
+    assert "no space left on the disk" in capsys.readouterr().err
+
+
+def test_a_run_that_another_has_followed_names_no_file(snakemake, capsys, tmp_path):
+    """As what a killed Snakemake leaves behind, on this machine or another: both work, the later alone writes."""
+    path, metrics = Path(snakemake.log[0]), tmp_path / "metrics.json"
+    with pytest.raises(SystemExit), job(snakemake) as log:
+        write_json(metrics, {"of": "the earlier"})
+        line = path.read_text().splitlines()[0]
+        path.write_text(f"{line[:-8]}ffffffff\n")
+        log.info("the earlier is at work")
+        write_json(metrics, {"of": "the earlier, too late"})
+    assert "another run of this job has been started since" in capsys.readouterr().err
+    assert read_json(metrics) == {"of": "the earlier"}
+    assert path.read_text().splitlines()[1].endswith("the earlier is at work")
+
+
+def test_a_job_writes_on_where_its_log_was_removed(snakemake, tmp_path):
+    with job(snakemake):
+        Path(snakemake.log[0]).unlink()
+        write_json(tmp_path / "metrics.json", {"r2": 1})
+    assert read_json(tmp_path / "metrics.json") == {"r2": 1}
 
 
 def test_a_library_elsewhere_is_refused(snakemake, capsys, monkeypatch):

@@ -98,6 +98,7 @@ def test_the_folder_holds_the_earlier_systems_set(tmp_path, signed):
     maps, chosen = example_maps(shown), ["pair-00000", "pair-00003"]
     maps.pop("pair-00003")
     for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
         count = write_pairs(tmp_path / folder, shown, chosen, maps, 5, 3)
     expected = {"sample_pair-00000_interaction_heatmap.png"}
     for sample in chosen:

@@ -98,6 +98,7 @@ def test_what_is_shown_is_read_in_order_of_the_files(study):
 
 def test_arrays_are_exported_a_file_a_pair_method_and_branch(study, tmp_path):
     _, paths, files, _ = study
+    (tmp_path / "numpy").mkdir()
     assert export(tmp_path / "numpy", paths.values()) == 2 * 2 * 2
     assert names_in(tmp_path / "numpy") == {
         f"sample_{sample}_{method}_{branch}.npy"

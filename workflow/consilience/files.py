@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +24,32 @@ if TYPE_CHECKING:
 SEPARATORS = {".tsv": "\t", ".csv": ","}
 # Columns that hold names: a pixel called 17 and a class called 3 stay text.
 NAMES = ("feature", "target", "sample", "group", "name", "model", "method", "kind", "rows")
+# What tempfile puts between the name of a file and its suffix.
+TEMPORARY = r"\.[a-z0-9_]{8}"
+
+_guards: list[Callable[[], None]] = []
+
+
+@contextmanager
+def guarded(guard: Callable[[], None]) -> Iterator[None]:
+    """Call `guard` before any file gets its name, as long as the block lasts; it raises where none may."""
+    _guards.append(guard)
+    try:
+        yield
+    finally:
+        _guards.remove(guard)
 
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that is renamed to it on success and removed on any error.
 
-    The rename is atomic (same folder), so that a reader sees the whole file or none.
+    The rename is atomic (same folder), so that a reader sees the whole file or none. What a killed job left of the same
+    file is swept away.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     # The suffix stays last, because several writers choose their format by it.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)
@@ -39,9 +57,42 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        _name(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its name on success, as `whole` does with a file.
+
+    An older folder of that name goes first.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        shutil.rmtree(path, ignore_errors=True)
+        _name(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _name(temporary: Path, path: Path) -> None:
+    for guard in _guards:
+        guard()
+    temporary.replace(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporaries of `path` that no living job works on: one that does would not be let name them either."""
+    ours = re.compile(re.escape(f".{path.stem}") + TEMPORARY + re.escape(path.suffix))
+    for left in path.parent.iterdir():
+        if ours.fullmatch(left.name):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _umask() -> int:

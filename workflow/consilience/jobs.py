@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import secrets
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import consilience
 from consilience.errors import ConsilienceError
+from consilience.files import guarded
 
 LIBRARY = "CONSILIENCE_LIBRARY"  # set by the workflow
+# Libraries tell of it in errors of many kinds, but in the system's words.
+DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
+MEMORY_IS_SHORT = ("CUDA out of memory", "can't allocate memory", "Unable to allocate")
 LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "h5py", "torch")
 
 
@@ -24,29 +29,54 @@ LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "h5py", "torch")
 def job(snakemake: Any) -> Iterator[logging.Logger]:
     """Run a script's work: yield its logger, whose first line names seed, device and versions.
 
-    A ConsilienceError ends the job with one line on the terminal, any other error with its kind and text; the
-    traceback goes to the log. Threads come from `params.threads`, never from --cores, since sums depend on them.
+    A ConsilienceError ends the job with one line on the terminal, and so does a full disk or a want of memory; any
+    other error its kind and text. The traceback goes to the log. Threads come from `params.threads`, never from
+    --cores, since sums depend on them. No file gets its name once another run of the same job has been started: what
+    was killed may have left this one behind.
     """
-    logger = _logger(Path(snakemake.log[0]))
+    path, run = Path(snakemake.log[0]), secrets.token_hex(4)
+    logger = _logger(path)
     params = snakemake.params
     try:
         _check_library()
         logger.info(
-            "%s: seed %s, device %s, threads %s, %s",
-            snakemake.rule, params.get("seed", "none"), params.get("device", "cpu"), params.threads, _versions(),
+            "%s: seed %s, device %s, threads %s, %s, run %s",
+            snakemake.rule, params.get("seed", "none"), params.get("device", "cpu"), params.threads, _versions(), run,
         )  # fmt: skip
-        with _threads(int(params.threads)):
+        with _threads(int(params.threads)), guarded(lambda: _check_latest(path, run)):
             yield logger
     except ConsilienceError as error:
         _fail(_name(snakemake), str(error), error, logger)
     except Exception as error:
-        message = f"{type(error).__name__}: {error} (a fault of the workflow; see {snakemake.log[0]})"
-        _fail(_name(snakemake), message, error, logger)
+        fault = f"{type(error).__name__}: {error} (a fault of the workflow; see {path})"
+        _fail(_name(snakemake), _want(error) or fault, error, logger)
+
+
+def _check_latest(path: Path, run: str) -> None:
+    """Refuse to go on where the log is another run's by now: a job that is started opens it anew."""
+    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as log:
+        first = log.readline().rstrip()
+        # Nothing stands there where the disk was full.
+        if first and not first.endswith(f"run {run}"):
+            raise ConsilienceError(f"another run of this job has been started since (see {path}); nothing is written")
+
+
+def _want(error: Exception) -> str | None:
+    """Say in a line what the machine lacks, or return None where the error is none of that kind."""
+    text = str(error)
+    if any(words in text for words in DISK_IS_FULL):
+        where = f" for {error.filename}" if getattr(error, "filename", None) else ""
+        return f"no space left on the disk{where}; nothing half-written is kept: make room and run again"
+    if isinstance(error, MemoryError) or any(words in text for words in MEMORY_IS_SHORT):
+        return f"out of memory ({text or 'MemoryError'}); give the job more, or its model or batches less"
+    return None
 
 
 def _logger(path: Path) -> logging.Logger:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    path.write_bytes(b"")
+    # Appending, since what a killed run left behind may still write to it.
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     root = logging.getLogger()
     root.addHandler(handler)

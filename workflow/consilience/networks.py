@@ -23,6 +23,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from consilience.resume import Part
+
 
 @dataclass(frozen=True)
 class NetworkContext:
@@ -145,7 +147,8 @@ def flattened(inputs: Sequence[Tensor]) -> Tensor:
 class Encoder(Protocol):
     """A module from flat inputs (samples, elements) to codes (samples, codes) that learns from inputs alone.
 
-    `epochs` says how often `fit` calls `tick`; `fit` returns what metrics.json tells of the fitted encoder.
+    `epochs` says how often `fit` calls `tick`; `fit` returns what metrics.json tells of the fitted encoder, keeps what
+    it has come to in `part`, and continues an earlier try.
     """
 
     epochs: int
@@ -153,7 +156,9 @@ class Encoder(Protocol):
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return the codes."""
 
-    def fit(self, training: Tensor, validation: Tensor, seed: int, tick: Callable[[], None]) -> dict[str, Any]:
+    def fit(
+        self, training: Tensor, validation: Tensor, seed: int, tick: Callable[[], None], part: Part | None
+    ) -> dict[str, Any]:
         """Learn from inputs of both roles."""
 
 

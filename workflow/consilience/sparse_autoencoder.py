@@ -19,8 +19,9 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from consilience.errors import ConsilienceError
 from consilience.reconstruction import Errors
-from consilience.training.engine import Optimizer
+from consilience.resume import Part, State, copy_into, flat
 from consilience.training.members import stable_seed
+from consilience.training.optimizer import Optimizer
 
 ACTIVATIONS = ("top_k", "batch_top_k")
 # Rows that are encoded at once where no gradient is needed.
@@ -119,14 +120,20 @@ class SparseAutoencoder(nn.Module):
         return self.decoder(codes) + self.bias
 
     def fit(
-        self, training: Tensor, validation: Tensor, seed: int, tick: Callable[[], None] = lambda: None
+        self,
+        training: Tensor,
+        validation: Tensor,
+        seed: int,
+        tick: Callable[[], None] = lambda: None,
+        part: Part | None = None,
     ) -> dict[str, Any]:
         """Learn the dictionary from inputs (rows, inputs), and return what metrics.json tells of it.
 
-        `tick` is called after every epoch. The same seed gives the same dictionary. Raises ConsilienceError for fewer
-        than two rows, rows that are all the same, and where the fit diverges.
+        `tick` is called after every epoch. The same seed gives the same dictionary. `part` keeps what the fit has come
+        to, and continues an earlier try. Raises ConsilienceError for fewer than two rows, rows that are all the same,
+        and where the fit diverges.
         """
-        curve = _Fit(self, training, seed).run(validation, tick)
+        curve = _Fit(self, training, seed).run(validation, tick, part or Part())
         found = quality(self, validation, training.mean(dim=0))
         return {
             "atoms": self.decoder.in_features,
@@ -168,17 +175,41 @@ class _Fit:
         module.encoder.bias.zero_()
         module.bias.copy_(self.training.mean(dim=0))
 
-    def run(self, validation: Tensor, tick: Callable[[], None]) -> list[float]:
+    def run(self, validation: Tensor, tick: Callable[[], None], part: Part) -> list[float]:
         """Fit, and return the normalized error of the validation rows after every epoch."""
         center, curve = self.training.mean(dim=0), []
-        for epoch in range(self.recipe.epochs):
+
+        def kept() -> State:
+            random = {"order": self.random.get_state()}
+            return State(flat(self._changing() | {"random": random}), {"curve": list(curve)})
+
+        if part.saved is not None:
+            curve.extend(self._restore(part.saved))
+            for _ in curve:
+                tick()
+        for epoch in range(len(curve), self.recipe.epochs):
             self._epoch(epoch)
             if self.module.activation == "batch_top_k":
                 self._set_threshold(validation)
             curve.append(quality(self.module, validation, center)["normalized_mean_squared_error"])
             self._check(epoch, curve[-1])
             tick()
+            part.keep(kept)
+        part.end(kept())
         return curve
+
+    def _changing(self) -> dict[str, dict[str, Tensor]]:
+        """Return what an epoch changes, by kind."""
+        return {
+            "module": self.module.state_dict(), "optimizer": self.optimizer.tensors, "idle": {"": self.idle},
+        }  # fmt: skip
+
+    def _restore(self, saved: State) -> list[float]:
+        """Go back to the end of the epoch that an earlier try had come to, and return its curve."""
+        for kind, live in self._changing().items():
+            copy_into(live, saved.tensors_of(kind))
+        self.random.set_state(saved.tensors_of("random")["order"])
+        return saved.facts["curve"]
 
     def _check(self, epoch: int, error: float | None) -> None:
         """Refuse a fit that diverges, or that in the end explains less than the mean does."""

@@ -36,9 +36,13 @@ try:
 except ConsilienceError as error:
     raise WorkflowError(str(error)) from None
 
+os.environ["CONSILIENCE_CHECKPOINT_SECONDS"] = str(SETTINGS["checkpoint_seconds"])
 GPU = 0 if SETTINGS["device"] == "cpu" else 1
 STARTED = time.time()
 ENVIRONMENT = f"{workflow.basedir}/envs/consilience.yaml"
+# What only draws or tells, in one job on a cluster (group-components). Nothing but the summary reads what it makes: a
+# group that depended on itself through a slice's rules would be refused.
+CONCLUSIONS = "{study}_conclusions"
 NEVER = "(?!)"  # matches no name: the rule stands, and no study needs it
 # By study, what a slice's own rules add: lists of features that join the overlap (name to path), texts whose lines the
 # summary tells as notes, and all other files.
@@ -104,7 +108,19 @@ def setting(*keys):
 
 def memory(base, factor=0):
     """Megabytes: a base and a factor on the size of the input, times the attempt."""
+    if not factor:  # known before the input is, as the request of a group of jobs has to be
+        return lambda wildcards, attempt: base * attempt
     return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * attempt)
+
+
+def minutes(base):
+    """The time limit, times the attempt: a job stopped for time gets more when it is tried again."""
+    return lambda wildcards, attempt: base * attempt
+
+
+def preparation(wildcards):
+    """The group of what is simulated, prepared and split: seconds. Real data may take hours, each job on its own."""
+    return f"{wildcards.study}_preparation" if study_of(wildcards).simulated else None
 
 
 def dataset_of(wildcards):

@@ -9,13 +9,17 @@ from consilience.dataset import Dataset
 from consilience.domains import slice_module
 from consilience.files import read_table, write_json
 from consilience.jobs import job
+from consilience.resume import journal_of
+from consilience.training.train import choose_device
 
 if "snakemake" in globals():
     with job(snakemake) as log:
         params, output = snakemake.params, snakemake.output
         split = read_table(snakemake.input.split, ("sample", "group", "role"))
+        journal = journal_of(snakemake, choose_device(params.device).type)
         with Dataset.open(snakemake.input.dataset) as dataset:
             encode = slice_module(params.domain, "encode").encode
-            facts = encode(dataset, split, params.settings, Path(output.encoded), params.seed, params.device)
+            facts = encode(dataset, split, params.settings, Path(output.encoded), params.seed, params.device, journal)
         write_json(output.facts, facts)
+        journal.remove()
         log.info("%s", facts)

@@ -3,13 +3,12 @@
 The folder is filled under another name and renamed when whole.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from consilience.domains import slice_module
 from consilience.errors import ConsilienceError
-from consilience.files import write_table
+from consilience.files import whole_folder, write_table
 from consilience.jobs import job
 
 TRUTH = ("feature", "target", "sign", "strength", "effect")
@@ -17,16 +16,14 @@ TRUTH = ("feature", "target", "sign", "strength", "effect")
 
 def simulate(domain: str, settings: dict[str, Any], seed: int, raw: Path, truth: Path) -> int:
     """Fill the folder `raw`, write the planted drivers to `truth`, and return their number."""
-    partial = raw.with_name(f".{raw.name}.partial")
-    for folder in (partial, raw):
-        shutil.rmtree(folder, ignore_errors=True)
-    partial.mkdir(parents=True)
-    planted = slice_module(domain, "simulate").simulate(partial, settings, seed)
-    absent = [column for column in TRUTH if column not in planted]
-    if absent:
-        raise ConsilienceError(f"the truth that {domain} plants lacks {', '.join(absent)}; expected {', '.join(TRUTH)}")
-    write_table(truth, planted)
-    partial.rename(raw)
+    with whole_folder(raw) as partial:
+        planted = slice_module(domain, "simulate").simulate(partial, settings, seed)
+        absent = [column for column in TRUTH if column not in planted]
+        if absent:
+            raise ConsilienceError(
+                f"the truth that {domain} plants lacks {', '.join(absent)}; expected {', '.join(TRUTH)}"
+            )
+        write_table(truth, planted)
     return len(planted)
 
 

@@ -10,17 +10,19 @@ from consilience.domains import slice_module
 from consilience.evaluation import describe, evaluate_test_role
 from consilience.files import read_table, write_json, write_table
 from consilience.jobs import job
-from consilience.training.train import train_model
+from consilience.resume import journal_of
+from consilience.training.train import choose_device, train_model
 
 if "snakemake" in globals():
     with job(snakemake) as log:
         params, output, model = snakemake.params, snakemake.output, snakemake.wildcards.model
         split = read_table(snakemake.input.split, ("sample", "group", "role"))
+        journal = journal_of(snakemake, choose_device(params.device).type)
         build = slice_module(params.domain, "model").build
         with Dataset.open(snakemake.input.dataset) as dataset:
             trained = train_model(
                 dataset, split, build, params.specification, params.training, model, params.seed, params.device,
-                progress=sys.stderr.isatty(),
+                progress=sys.stderr.isatty(), journal=journal,
             )  # fmt: skip
             metrics = evaluate_test_role(dataset, split, model, trained.predicted, params.seed)
         trained.ensemble.save(output.ensemble)
@@ -28,4 +30,5 @@ if "snakemake" in globals():
         write_table(output.history, trained.history)
         write_table(output.predictions, trained.predictions)
         write_json(output.metrics, {**metrics, "training": trained.facts})
+        journal.remove()
         log.info("trained on %s; %s", trained.facts["device"], describe(metrics))

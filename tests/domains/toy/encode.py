@@ -8,10 +8,17 @@ import pandas as pd
 
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
+from consilience.resume import Journal
 
 
 def encode(
-    dataset: Dataset, split: pd.DataFrame, settings: dict[str, Any], encoded: Path, seed: int, device: str
+    dataset: Dataset,
+    split: pd.DataFrame,
+    settings: dict[str, Any],
+    encoded: Path,
+    seed: int,
+    device: str,
+    journal: Journal,
 ) -> dict[str, Any]:
     readings = dataset.inputs("readings").astype(np.float64)
     train = readings[(split["role"] == "train").to_numpy()]

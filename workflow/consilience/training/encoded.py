@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from consilience.networks import Encoded, Encoder, flattened
+from consilience.resume import Journal
 from consilience.training.engine import EVALUATION_ROWS, Course, Fit, Job, Samples
 from consilience.training.members import stable_seed
 
@@ -22,20 +23,24 @@ def train_encoded(
     modules: Sequence[Encoded],
     train: Train,
     tick: Callable[[], None] = lambda: None,
+    journal: Journal | None = None,
 ) -> tuple[list[Fit], dict[str, dict[str, Any]]]:
     """Train encoded modules; return each member's fit, and by subset of rows what its encoder tells of itself.
 
     Members that see the same rows share an encoder: it is fitted on these rows, whatever their labels, and encodes all
     samples once. `train` trains the heads on the codes. A member's state is that of the whole module.
     """
+    journal = journal or Journal()
     fits: dict[int, Fit] = {}
     facts = {}
     for rows in dict.fromkeys(job.member.rows for job in jobs):
         places = [place for place, job in enumerate(jobs) if job.member.rows == rows]
         encoder, seen = modules[places[0]].encoder, jobs[places[0]].rows.to(course.device)
-        training, validation = (flattened(part.inputs) for part in (course.training, course.validation))
+        training, validation = (flattened(role.inputs) for role in (course.training, course.validation))
         seed = stable_seed(course.seed, course.model, rows, "encoder")
-        facts[rows] = encoder.fit(training.index_select(0, seen), validation, seed, tick)
+        facts[rows] = encoder.fit(
+            training.index_select(0, seen), validation, seed, tick, journal.part(f"encoder of {rows}")
+        )
         coded = replace(
             course,
             training=Samples((_codes(encoder, training),), course.training.auxiliary),

@@ -12,19 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
-from torch.optim.adamw import adamw
-from torch.optim.sgd import sgd
 
 from consilience.errors import ConsilienceError
 from consilience.networks import Dropout, dropouts
+from consilience.resume import Part, State, copy_into, flat
 from consilience.training.loss import batch_loss, sample_losses
 from consilience.training.members import Member, member_seed
+from consilience.training.optimizer import Optimizer
 
 EVALUATION_ROWS = 4096
 EVALUATION_BATCHES = 4
-SECOND_MOMENT = 0.999
-EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
@@ -134,6 +131,17 @@ class Fit:
         """Say whether the validation loss has not improved for `patience` epochs, or the epochs are used up."""
         return len(self.losses) - self.best >= recipe["patience"] or len(self.losses) >= recipe["epochs"]
 
+    def kept(self) -> State:
+        """Return what `restore` needs."""
+        return State(flat({"best": self.state}), {"losses": list(self.losses), "best": self.best})
+
+    def restore(self, saved: State, module: nn.Module) -> None:
+        """Take the curve and the best state of an earlier try with the same module."""
+        self.losses = [(training, validation) for training, validation in saved.facts["losses"]]
+        self.best = saved.facts["best"]
+        self.state = {name: values.detach().clone() for name, values in module.state_dict().items()}
+        copy_into(self.state, saved.tensors_of("best"))
+
 
 class Batches:
     """The batches and the dropout masks of one member, epoch by epoch, from its own generators.
@@ -158,25 +166,79 @@ class Batches:
         masks = {name: part.draw(len(order), self.noise) for name, part in self.dropouts.items()}
         return order.to(self.device), {name: mask.to(self.device) for name, mask in masks.items()}
 
+    def kept(self) -> dict[str, Tensor]:
+        """Return the states of the generators."""
+        return {"order": self.order.get_state(), "noise": self.noise.get_state()}
 
-def train_member(course: Course, job: Job, module: nn.Module, tick: Callable[[], None] = lambda: None) -> Fit:
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Draw on from where an earlier try had come to."""
+        self.order.set_state(saved["order"])
+        self.noise.set_state(saved["noise"])
+
+
+def train_member(
+    course: Course, job: Job, module: nn.Module, tick: Callable[[], None] = lambda: None, part: Part | None = None
+) -> Fit:
     """Train `module` (on the course's device) in a loop, and return its curve and best state; `tick` after an epoch.
 
-    Modules that draw random numbers of their own do so from the member's stream too.
+    Modules that draw random numbers of their own do so from the member's stream too. `part` keeps what the loop has
+    come to, and continues an earlier try.
     """
-    batches, fit = Batches(course, job, module), Fit()
-    optimizer = Optimizer(module, course.recipe)
-    devices = [course.device] if course.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    loop, part = _Loop(course, job, module), part or Part()
+    with torch.random.fork_rng(devices=loop.devices):
         torch.manual_seed(member_seed(course.seed, course.model, job.member, "module"))
-        while not fit.stopped(course.recipe):
-            training = _epoch(course, job, module, optimizer, batches)
-            if fit.record(course, job.member, training, evaluate(course, job, module)):
-                fit.state = {name: values.detach().clone() for name, values in module.state_dict().items()}
+        if part.saved is not None:
+            loop.restore(part.saved)
+            for _ in loop.fit.losses:
+                tick()
+        while not loop.fit.stopped(course.recipe):
+            loop.epoch()
             tick()
-    for part in batches.dropouts.values():
-        part.keep = torch.ones(1, device=course.device)
-    return fit
+            part.keep(loop.kept)
+    part.end(loop.fit.kept())
+    for own in loop.batches.dropouts.values():
+        own.keep = torch.ones(1, device=course.device)
+    return loop.fit
+
+
+class _Loop:
+    """A member in training: all that an epoch changes."""
+
+    def __init__(self, course: Course, job: Job, module: nn.Module) -> None:
+        self.course, self.job, self.module = course, job, module
+        self.batches, self.fit = Batches(course, job, module), Fit()
+        self.optimizer = Optimizer(module, course.recipe)
+        self.devices = [course.device] if course.device.type == "cuda" else []
+
+    def epoch(self) -> None:
+        """Train for an epoch, evaluate, and hold the state if it is the best so far."""
+        training = _epoch(self.course, self.job, self.module, self.optimizer, self.batches)
+        if self.fit.record(self.course, self.job.member, training, evaluate(self.course, self.job, self.module)):
+            self.fit.state = {name: values.detach().clone() for name, values in self.module.state_dict().items()}
+
+    def kept(self) -> State:
+        """Return what `restore` needs to go on with the next epoch."""
+        fit, random = self.fit.kept(), {"cpu": torch.get_rng_state()}
+        for device in self.devices:
+            random["cuda"] = torch.cuda.get_rng_state(device)
+        groups = {
+            "module": self.module.state_dict(), "optimizer": self.optimizer.tensors,
+            "batches": self.batches.kept(), "random": random,
+        }  # fmt: skip
+        return State(fit.tensors | flat(groups), fit.facts)
+
+    def restore(self, saved: State) -> None:
+        """Go back to where an earlier try had come to: its end, or the end of an epoch."""
+        self.fit.restore(saved, self.module)
+        if self.fit.stopped(self.course.recipe):
+            return
+        copy_into(self.module.state_dict(), saved.tensors_of("module"))
+        copy_into(self.optimizer.tensors, saved.tensors_of("optimizer"))
+        self.batches.restore(saved.tensors_of("batches"))
+        random = saved.tensors_of("random")
+        torch.set_rng_state(random["cpu"])
+        for device in self.devices:
+            torch.cuda.set_rng_state(random["cuda"], device)
 
 
 def _epoch(course: Course, job: Job, module: nn.Module, optimizer: Optimizer, batches: Batches) -> float:
@@ -211,37 +273,3 @@ def evaluate(course: Course, job: Job, module: nn.Module) -> float:
         losses = sample_losses(course.task, module(*samples.inputs, **samples.auxiliary), labels.target)
         total += (losses if labels.weight is None else losses * labels.weight).sum()
     return float(total) / len(course.validation)
-
-
-class Optimizer:
-    """SGD, Adam or AdamW by torch.optim's own functions, fused: one pass over memory a step.
-
-    Its classes do the same, but building one imports torch's compiler, which takes as long as importing torch.
-    """
-
-    def __init__(self, module: nn.Module, recipe: Mapping[str, Any]) -> None:
-        self.parameters = list(module.parameters())
-        self.recipe = recipe
-        self.momenta = [torch.zeros_like(values) for values in self.parameters]
-        adaptive = recipe["optimizer"] != "sgd"
-        self.squares = [torch.zeros_like(values) for values in self.parameters if adaptive]
-        self.steps = [torch.zeros((), device=values.device) for values in self.parameters if adaptive]
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Clip the parameters' gradients together, and take a step."""
-        for values in self.parameters:
-            if values.grad is None:  # it takes no part in the outputs
-                values.grad = torch.zeros_like(values)
-        recipe, gradients = self.recipe, [values.grad for values in self.parameters]
-        if recipe["clip"] is not None:
-            nn.utils.clip_grad_norm_(self.parameters, recipe["clip"])
-        shared = {"lr": recipe["learning_rate"], "weight_decay": recipe["weight_decay"]}
-        shared |= {"maximize": False, "fused": True}
-        if recipe["optimizer"] == "sgd":
-            rule = {"momentum": recipe["momentum"], "dampening": 0.0, "nesterov": False}
-            sgd(self.parameters, gradients, self.momenta, **shared, **rule)
-            return
-        kind = {"adam": adam, "adamw": adamw}[recipe["optimizer"]]
-        rule = {"beta1": recipe["momentum"], "beta2": SECOND_MOMENT, "eps": EPSILON, "amsgrad": False}
-        kind(self.parameters, gradients, self.momenta, self.squares, [], self.steps, **shared, **rule)

@@ -15,20 +15,31 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import pad_sequence
 
-from consilience.training.engine import EPSILON, SECOND_MOMENT, Batches, Course, Fit, Job, Labels, evaluation_rows
+from consilience.resume import Part, State, copy_into, flat
+from consilience.training.engine import Batches, Course, Fit, Job, Labels, evaluation_rows
 from consilience.training.loss import batch_loss, sample_losses
+from consilience.training.optimizer import EPSILON, SECOND_MOMENT
 
 Tensors = dict[str, Tensor]
 
 
 def train_stack(
-    course: Course, jobs: Sequence[Job], modules: Sequence[nn.Module], tick: Callable[[], None] = lambda: None
+    course: Course,
+    jobs: Sequence[Job],
+    modules: Sequence[nn.Module],
+    tick: Callable[[], None] = lambda: None,
+    part: Part | None = None,
 ) -> list[Fit]:
     """Train the members of `jobs` together and return their fits in order; `tick` after an epoch of a member.
 
     Members that stop early leave the stack. `modules` hold the initial states; the first also serves as the skeleton.
+    `part` keeps what the stack has come to, and continues an earlier try.
     """
-    stack = _Stack(course, jobs, modules)
+    stack, part = _Stack(course, jobs, modules), part or Part()
+    if part.saved is not None:
+        stack.restore(part.saved)
+        for _ in range(sum(len(fit.losses) for fit in stack.fits)):
+            tick()
     while stack.alive:
         training = stack.epoch()
         for place, (train, validation) in enumerate(zip(training, stack.evaluate(), strict=True)):
@@ -37,6 +48,8 @@ def train_stack(
                 stack.fits[number].state = stack.state(place)
             tick()
         stack.drop([place for place, number in enumerate(stack.alive) if stack.fits[number].stopped(course.recipe)])
+        part.keep(stack.kept)
+    part.end(stack.kept())
     return stack.fits
 
 
@@ -85,7 +98,7 @@ class _Stack:
     def _step(self, places: Tensor | slice, rows: Tensor, keep: Tensors) -> Tensor:
         """Take a step with the members at `places` on their batches `rows` (members, samples); return their losses."""
         samples, labels = self.course.training.take(rows), self._labels(places, rows)
-        trees = (self.parameters, self.buffers, self.momenta, self.squares, self.steps)
+        trees = tuple(self._changing().values())
         parameters, buffers, momenta, squares, steps = (
             {name: values[places] for name, values in tree.items()} for tree in trees
         )
@@ -140,6 +153,27 @@ class _Stack:
                 named[name].copy_(values[place])
         return {name: values.clone() for name, values in self.module.state_dict().items()}
 
+    def kept(self) -> State:
+        """Return what `restore` needs to go on with the next epoch."""
+        fits = {str(number): fit.kept() for number, fit in enumerate(self.fits)}
+        groups = {f"fit {number}": fit.tensors for number, fit in fits.items()} | self._changing()
+        groups |= {f"batches {number}": batches.kept() for number, batches in enumerate(self.batches)}
+        return State(flat(groups), {"alive": list(self.alive), "fits": [fit.facts for fit in fits.values()]})
+
+    def restore(self, saved: State) -> None:
+        """Go back to where an earlier try had come to, the end of an epoch."""
+        for number, (fit, facts) in enumerate(zip(self.fits, saved.facts["fits"], strict=True)):
+            fit.restore(State(saved.tensors_of(f"fit {number}"), facts), self.module)
+            self.batches[number].restore(saved.tensors_of(f"batches {number}"))
+        self.drop([place for place in self.alive if place not in saved.facts["alive"]])
+        for kind, live in self._changing().items():
+            copy_into(live, saved.tensors_of(kind))
+
+    def _changing(self) -> dict[str, Tensors]:
+        """Return what an epoch changes, by kind."""
+        kinds = ("parameters", "buffers", "momenta", "squares", "steps")
+        return {kind: getattr(self, kind) for kind in kinds}
+
     def drop(self, places: Sequence[int]) -> None:
         """Take the members at `places` out of the stack."""
         if not places:
@@ -147,8 +181,7 @@ class _Stack:
         kept = [place for place in range(len(self.alive)) if place not in places]
         self.alive = [self.alive[place] for place in kept]
         index = torch.tensor(kept, dtype=torch.long, device=self.course.device)
-        trees = (self.parameters, self.buffers, self.momenta, self.squares, self.steps, self.training, self.validation)
-        for tree in trees:
+        for tree in (*self._changing().values(), self.training, self.validation):
             for name, values in tree.items():
                 tree[name] = values[index]
 

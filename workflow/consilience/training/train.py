@@ -17,6 +17,7 @@ from tqdm import tqdm
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
 from consilience.networks import Encoded, NetworkContext
+from consilience.resume import Journal
 from consilience.scaling import Scaling, fit, scaled_inputs
 from consilience.training.checkpoint import import_checkpoint
 from consilience.training.data import TrainingData, context_of, feature_axis, rows_by_role
@@ -65,11 +66,13 @@ def train_model(
     device: str = "cpu",
     progress: bool = False,
     members: Sequence[Member] | None = None,
+    journal: Journal | None = None,
 ) -> TrainedModel:
     """Train `model`, or import its `specification["checkpoint"]`, and predict the test role.
 
     `split` has `sample, group, role` in the order of the dataset. `training` may leave keys to its recipe. `device` is
     cpu, cuda, or auto (cuda where there is one). `members` default to one a seed, on all rows, with real labels.
+    `journal` keeps what training has come to, and continues an earlier try with the same arguments.
     Raises ConsilienceError for roles without samples, a constant target, class weights where there are no classes,
     losses that are not finite, an absent device, and weights that do not fit.
     """
@@ -88,7 +91,10 @@ def train_model(
     else:
         members = enumerate_members(recipe["seeds"]) if members is None else list(members)
         data = TrainingData.read(dataset, split, roles, recipe["maximum_samples"], seed, place, recipe["class_weights"])
-        ensemble, history, found = _train(dataset, data, build, own, recipe, model, seed, members, progress)
+        ensemble, history, found = _train(
+            dataset, data, build, own, recipe, model, seed, members, progress,
+            journal or Journal(),
+        )  # fmt: skip
         facts = _facts(data, recipe, place) | found
     module = ensemble.network(build).to(place)
     predicted = predict_rows(ensemble, module, dataset, roles["test"], evaluation_rows(recipe))
@@ -146,6 +152,7 @@ def _train(
     seed: int,
     members: list[Member],
     progress: bool,
+    journal: Journal,
 ) -> tuple[Ensemble, pd.DataFrame, dict[str, Any]]:
     """Train the members; return the ensemble, its curves, and how they were trained."""
     course = Course(model, dataset.task, seed, recipe, data.samples["train"], data.samples["validation"])
@@ -157,12 +164,14 @@ def _train(
 
     def together(course: Course, jobs: Sequence[Job], modules: Sequence[nn.Module]) -> list[Fit]:
         if stacked:
-            return train_stack(course, jobs, modules, tick)
-        return [train_member(course, job, module, tick) for job, module in zip(jobs, modules, strict=True)]
+            # By its first member: encoded members are a stack for every subset of rows.
+            return train_stack(course, jobs, modules, tick, journal.part(f"stack of {jobs[0].member.member}"))
+        parts = [journal.part(f"member {job.member.member}") for job in jobs]
+        return [train_member(course, *own, tick, part) for *own, part in zip(jobs, modules, parts, strict=True)]
 
     with _ticks(model, _epochs(modules, jobs, recipe), progress) as tick:
         if isinstance(modules[0], Encoded):
-            fits, facts["encoder"] = train_encoded(course, jobs, modules, together, tick)
+            fits, facts["encoder"] = train_encoded(course, jobs, modules, together, tick, journal)
         else:
             fits = together(course, jobs, modules)
     ensemble = Ensemble(

@@ -25,7 +25,7 @@ from consilience.domains.eeg.montage import BANDS_OF, BRANCHES, NODES
 from consilience.domains.eeg.performance import nearest_member
 from consilience.domains.eeg.wording import HEADINGS, window_names
 from consilience.figures.style import entitle, new_figure, styled
-from consilience.files import save_figure
+from consilience.files import save_figure, whole_folder
 from consilience.jobs import job
 from consilience.training.ensemble import Ensemble, load_member
 
@@ -109,7 +109,6 @@ def explain(folder: Path, given: Mapping[str, str], params: Mapping[str, object]
     )  # fmt: skip
     title = f"{sample}: {told}; {raters(batch['targets'][0].numpy(), classes)}"
     names = {name: window_names(len(own), params["window"], params["stride"]) for name, own in seconds.items()}
-    folder.mkdir(parents=True, exist_ok=True)
     about = f"{told}. Predictions and attention below are those of member {numbers[place]}, the nearest to the mean."
     create_explainability_report(found, folder / "report.txt", classes, names, [sample], about)
     save_figure(folder / "attribution.png", draw(parts, seconds, title, params["primary"]))
@@ -148,6 +147,7 @@ def _facts(dataset: str, params: Mapping[str, object]) -> tuple[list[str], dict[
 
 if "snakemake" in globals():
     with job(snakemake) as log:
-        folder = Path(snakemake.output.folder)
         given = {name: snakemake.input[name] for name in ("dataset", "split", "ensemble")}
-        log.info("%s", explain(folder, given, dict(snakemake.params), snakemake.wildcards.sample))
+        with whole_folder(snakemake.output.folder) as folder:
+            told = explain(folder, given, dict(snakemake.params), snakemake.wildcards.sample)
+        log.info("%s", told)

@@ -23,7 +23,7 @@ from consilience.domains.mirna.plots import agreement_matrix, position_profiles
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.sheets import sheet, write_sheets
 from consilience.domains.mirna.shown import Shown, read_shown
-from consilience.files import read_h5, read_strings, read_table, read_tensors, save_figure
+from consilience.files import read_h5, read_strings, read_table, read_tensors, save_figure, whole_folder
 from consilience.jobs import job
 
 FILTERS = "state/{branch}.first.convolution.weight"
@@ -115,7 +115,7 @@ if "snakemake" in globals():
             save_figure(output[f"average_attribution_{method}"], figure)
         draw_channels(shown, maps, first_filters(given.ensemble, real), output)
         write_sheets(output.sheets, pages(shown, maps, window))
-        count = write_pairs(
-            Path(output.pairs), shown, maps["chosen"], maps["interactions"], window, params.analysis["clusters"]
-        )
+        with whole_folder(output.pairs) as folder:
+            clusters = params.analysis["clusters"]
+            count = write_pairs(folder, shown, maps["chosen"], maps["interactions"], window, clusters)
         log.info("%s figures, and %s images of %s pairs", len(output) - 1, count, len(maps["chosen"]))

@@ -10,26 +10,25 @@ import numpy as np
 
 from consilience.attribution.store import read
 from consilience.domains.mirna.prepare import BRANCHES
-from consilience.files import whole
+from consilience.files import whole_folder
 from consilience.jobs import job
 
 
 def export(folder: Path, paths: Iterable[str | Path]) -> int:
     """Write the maps of these attribution files into a folder, and return how many arrays there are."""
-    folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for path in paths:
         found = read(path, showcase=True)
         for branch in BRANCHES if found.showcase else ():
             values = found.showcase[branch][found.real, 0].mean(axis=0)
             for sample, own in zip(found.showcase["samples"], values, strict=True):
-                with whole(folder / f"sample_{sample}_{found.method}_{branch}.npy") as temporary:
-                    np.save(temporary, own.astype(np.float32))
+                np.save(folder / f"sample_{sample}_{found.method}_{branch}.npy", own.astype(np.float32))
                 count += 1
     return count
 
 
 if "snakemake" in globals():
     with job(snakemake) as log:
-        count = export(Path(snakemake.output.folder), snakemake.input.attributions)
+        with whole_folder(snakemake.output.folder) as folder:
+            count = export(folder, snakemake.input.attributions)
         log.info("%s arrays", count)

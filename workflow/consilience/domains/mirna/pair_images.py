@@ -149,7 +149,6 @@ def write_pairs(
     strip, columns = Board(1, 3), min(5, max(3, 1 + len(shown.maps)))
     every = Board(-(-(1 + len(shown.maps)) // columns), columns)
     cam = Board(2, 3) if GRAD_CAM in shown.maps else None
-    folder.mkdir(parents=True, exist_ok=True)
     for sample in chosen:
         row = shown.row(sample)
         for branch in BRANCHES:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from consilience.domains.variants.levels import DEAD, FAR_FROM_K
 from consilience.errors import ConsilienceError
 from consilience.principal_components import directions, errors_of
+from consilience.resume import Part
 from consilience.sparse_autoencoder import EVALUATION_ROWS, SMALLEST, Recipe, SparseAutoencoder, quality
 from consilience.training.members import stable_seed
 
@@ -92,12 +93,13 @@ def fitted(
     settings: Mapping[str, Any],
     seed: int,
     tick: Callable[[], None] = lambda: None,
+    part: Part | None = None,
 ) -> Candidate:
     """Fit a dictionary of `size` (atoms, k) on rows (rows, inputs); see `SparseAutoencoder.fit`."""
     step = settings["learning_rate"] or STEP / math.sqrt(size[0])
     recipe = Recipe(learning_rate=step, **{key: settings[key] for key in RECIPE})
     module = SparseAutoencoder(training.shape[1], *size, settings["activation"], recipe).to(training.device)
-    found = module.fit(training, validation, stable_seed(seed, *size), tick)
+    found = module.fit(training, validation, stable_seed(seed, *size), tick, part)
     return Candidate(module, found["validation"], quality(module, training, training.mean(dim=0)))
 
 

@@ -34,6 +34,7 @@ from consilience.domains.variants.imported import import_dictionary, import_own,
 from consilience.domains.variants.levels import DEAD, FAR_FROM_K, SAME
 from consilience.domains.variants.projection import BLOCK_ROWS, Projection, fit_projection
 from consilience.errors import ConsilienceError
+from consilience.resume import Journal
 from consilience.sparse_autoencoder import SparseAutoencoder, quality
 from consilience.splits import ROLES, sampled
 from consilience.training.members import stable_seed
@@ -53,11 +54,18 @@ class _Chosen:
 
 
 def encode(
-    dataset: Dataset, split: pd.DataFrame, settings: dict[str, Any], encoded: Path, seed: int, device: str
+    dataset: Dataset,
+    split: pd.DataFrame,
+    settings: dict[str, Any],
+    encoded: Path,
+    seed: int,
+    device: str,
+    journal: Journal | None = None,
 ) -> dict[str, Any]:
     """Write `encoded`, a dataset of codes, and return what encoded.json tells of the dictionary.
 
-    `split` has a row a sample with its role; `settings` are k, dimension, dictionary and the like. Raises
+    `split` has a row a sample with its role; `settings` are k, dimension, dictionary and the like. `journal` keeps the
+    dictionaries that are being fitted, and continues an earlier try. Raises
     ConsilienceError for a dictionary that cannot be fitted or imported.
     """
     place, own = choose_device(device), settings["dictionary"]
@@ -72,7 +80,7 @@ def encode(
             chosen.facts["negative_share"] = negative_share(chosen.module, inputs["test"])
     else:
         inputs = _inputs(dataset, projection, held, place)
-        chosen = _fitted(inputs, projection, own, seed)
+        chosen = _fitted(inputs, projection, own, seed, journal or Journal())
     facts = {
         **chosen.facts,
         "device": str(place),
@@ -145,17 +153,24 @@ def _imported_earlier(path: Path, projection: Projection) -> tuple[SparseAutoenc
     return found.module, replace(projection, center=center, scale=scale)
 
 
-def _fitted(inputs: Mapping[str, Tensor], projection: Projection, settings: Mapping[str, Any], seed: int) -> _Chosen:
+def _fitted(
+    inputs: Mapping[str, Tensor], projection: Projection, settings: Mapping[str, Any], seed: int, journal: Journal
+) -> _Chosen:
     width = len(projection.center)
     wanted = sizes(settings, width)
     fits = len(wanted) + settings["seeds"] - 1
     with tqdm(total=fits * settings["epochs"], desc="dictionaries", unit="epoch", disable=None) as bar:
         both = inputs["train"], inputs["validation"]
-        candidates = [fitted(*both, size, settings, seed, bar.update) for size in wanted]
+        candidates = [
+            fitted(*both, size, settings, seed, bar.update, journal.part(f"dictionary {number}"))
+            for number, size in enumerate(wanted)
+        ]
         one = best(candidates, settings["tolerance"])
         size = one.atoms, one.module.k
         others = [
-            fitted(*both, size, settings, stable_seed(seed, "again", number), bar.update)
+            fitted(
+                *both, size, settings, stable_seed(seed, "again", number), bar.update, journal.part(f"again {number}")
+            )
             for number in range(1, settings["seeds"])
         ]
     stability = _stability(one, others)
