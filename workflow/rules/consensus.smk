@@ -29,8 +29,8 @@ for study_name, study in STUDIES.items():
             ENVIRONMENT
         threads: SETTINGS["threads"]
         resources:
-            mem_mb=memory(1500, 4),
-            runtime=30,
+            mem_mb=memory(1000, 4),
+            runtime=minutes(30),
         params:
             models=study.explained,
             voters=study.voters,
@@ -75,12 +75,14 @@ for study_name, study in STUDIES.items():
             "benchmarks/{study}/consensus_figures.tsv"
         wildcard_constraints:
             study=study_name,
+        group:
+            CONCLUSIONS
         conda:
             ENVIRONMENT
         threads: SETTINGS["threads"]
         resources:
-            mem_mb=memory(1500),
-            runtime=15,
+            mem_mb=memory(1000),
+            runtime=minutes(15),
         params:
             models=study.explained,
             voters=study.voters,

@@ -36,7 +36,7 @@ for study_name, study in STUDIES.items():
         threads: SETTINGS["threads"]
         resources:
             mem_mb=memory(3000, 4),
-            runtime=240,
+            runtime=minutes(240),
             gpu=GPU,
         params:
             domain=study.domain,

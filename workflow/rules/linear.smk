@@ -18,7 +18,7 @@ rule linear:
     threads: SETTINGS["threads"]
     resources:
         mem_mb=memory(2500, 12),
-        runtime=120,
+        runtime=minutes(120),
     params:
         settings=setting("linear"),
         seed=setting("seed"),
@@ -45,12 +45,14 @@ rule linear_figures:
         "logs/{study}/linear_figures.log",
     benchmark:
         "benchmarks/{study}/linear_figures.tsv"
+    group:
+        CONCLUSIONS
     conda:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=minutes(10),
     params:
         top=setting("consensus", "top"),
         threads=SETTINGS["threads"],

@@ -28,12 +28,14 @@ rule overlap:
         "logs/{study}/overlap.log",
     benchmark:
         "benchmarks/{study}/overlap.tsv"
+    group:
+        CONCLUSIONS
     conda:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
-        mem_mb=memory(1500),
-        runtime=15,
+        mem_mb=memory(1000),
+        runtime=minutes(15),
     params:
         settings=setting("consensus"),
         names=lambda wildcards: list(EXTRA_LISTS.get(wildcards.study, {})),
@@ -70,12 +72,14 @@ rule recovery:
         "benchmarks/{study}/recovery.tsv"
     wildcard_constraints:
         study=named(lambda study: study.simulated),
+    group:
+        CONCLUSIONS
     conda:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
-        mem_mb=memory(1500, 4),
-        runtime=30,
+        mem_mb=memory(1000, 4),
+        runtime=minutes(30),
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
         voters=lambda wildcards: study_of(wildcards).voters,

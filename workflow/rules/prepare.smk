@@ -11,12 +11,14 @@ rule simulate:
         "benchmarks/{study}/simulate.tsv"
     wildcard_constraints:
         study=named(lambda study: study.simulated),
+    group:
+        preparation
     conda:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
         mem_mb=memory(1500),
-        runtime=30,
+        runtime=minutes(30),
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
         settings=lambda wildcards: study_of(wildcards).simulation,
@@ -36,12 +38,13 @@ rule download:
         "logs/download/{checksum}/{file}.log",
     benchmark:
         "benchmarks/download/{checksum}/{file}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory(500),
-        runtime=720,
+        runtime=minutes(720),
     params:
         source=lambda wildcards: next(
             file
@@ -67,12 +70,14 @@ rule prepare:
         "logs/{study}/prepare.log",
     benchmark:
         "benchmarks/{study}/prepare.tsv"
+    group:
+        preparation
     conda:
         ENVIRONMENT
     threads: 2  # large files are read by two processes; the numbers do not depend on it
     resources:
         mem_mb=memory(3000),
-        runtime=240,
+        runtime=minutes(240),
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
         settings=lambda wildcards: study_of(wildcards).preparation,

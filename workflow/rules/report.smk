@@ -32,12 +32,13 @@ rule summary:
         "logs/summary.log",
     benchmark:
         "benchmarks/summary.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
         mem_mb=memory(500),
-        runtime=10,
+        runtime=minutes(10),
     params:
         studies=lambda wildcards: {
             name: {

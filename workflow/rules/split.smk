@@ -17,12 +17,14 @@ rule split:
         "logs/{study}/split.log",
     benchmark:
         "benchmarks/{study}/split.tsv"
+    group:
+        preparation
     conda:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
         mem_mb=memory(1000, 2),
-        runtime=10,
+        runtime=minutes(10),
     params:
         settings=setting("split"),
         threads=SETTINGS["threads"],
@@ -52,7 +54,7 @@ rule encode:
     threads: SETTINGS["threads"]
     resources:
         mem_mb=memory(3000, 4),
-        runtime=240,
+        runtime=minutes(240),
         gpu=GPU,
     params:
         domain=lambda wildcards: study_of(wildcards).domain,

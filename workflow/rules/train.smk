@@ -20,8 +20,8 @@ rule train:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
-        mem_mb=memory(2500, 4),
-        runtime=240,
+        mem_mb=memory(3000, 4),
+        runtime=minutes(240),
         gpu=GPU,
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
@@ -59,12 +59,14 @@ rule training_figures:
         "logs/{study}/training_figures.log",
     benchmark:
         "benchmarks/{study}/training_figures.tsv"
+    group:
+        CONCLUSIONS
     conda:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
-        mem_mb=memory(1500),
-        runtime=15,
+        mem_mb=memory(1000),
+        runtime=minutes(15),
     params:
         models=lambda wildcards: study_of(wildcards).models,
         threads=SETTINGS["threads"],

@@ -57,7 +57,7 @@ for study_name, study in STUDIES.items():
         threads: SETTINGS["threads"]
         resources:
             mem_mb=memory(3000, 4),
-            runtime=240,
+            runtime=minutes(240),
             gpu=GPU,
         params:
             models=study.models,
@@ -103,7 +103,7 @@ for study_name, study in STUDIES.items():
         threads: SETTINGS["threads"]
         resources:
             mem_mb=memory(1500, 8),
-            runtime=60,
+            runtime=minutes(60),
         params:
             models=study.models,
             shown=shown,
@@ -140,8 +140,8 @@ rule eeg_look:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
-        mem_mb=memory(2500),
-        runtime=30,
+        mem_mb=memory(2500, 4),
+        runtime=minutes(30),
     params:
         model=lambda wildcards: SHOWN_OF_EEG[wildcards.study],
         primary=lambda wildcards: study_of(wildcards).primary,

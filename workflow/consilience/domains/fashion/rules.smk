@@ -27,7 +27,7 @@ rule fashion_analysis:
     threads: SETTINGS["threads"]
     resources:
         mem_mb=memory(3000, 4),
-        runtime=240,
+        runtime=minutes(240),
         gpu=GPU,
     params:
         models=lambda wildcards: study_of(wildcards).explained,
@@ -90,7 +90,7 @@ for study_name, study in STUDIES.items():
         threads: SETTINGS["threads"]
         resources:
             mem_mb=memory(1500, 4),
-            runtime=60,
+            runtime=minutes(60),
         params:
             models=study.explained,
             shown=shown,

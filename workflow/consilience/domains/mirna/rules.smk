@@ -65,7 +65,7 @@ for study_name, study in STUDIES.items():
         threads: SETTINGS["threads"]
         resources:
             mem_mb=memory(3000, 4),
-            runtime=240,
+            runtime=minutes(240),
             gpu=GPU,
         params:
             models=study.models,
@@ -124,7 +124,7 @@ for study_name, study in STUDIES.items():
         threads: SETTINGS["threads"]
         resources:
             mem_mb=memory(1500, 8),
-            runtime=60,
+            runtime=minutes(60),
         params:
             methods=study.methods,
             own_methods=study.own_methods,
@@ -158,7 +158,7 @@ rule mirna_arrays:
     threads: SETTINGS["threads"]
     resources:
         mem_mb=memory(1000, 8),
-        runtime=30,
+        runtime=minutes(30),
     params:
         threads=SETTINGS["threads"],
         code=code(SLICE_OF_PAIRS / "export.py"),
@@ -189,8 +189,8 @@ rule mirna_look:
         ENVIRONMENT
     threads: SETTINGS["threads"]
     resources:
-        mem_mb=memory(2500),
-        runtime=30,
+        mem_mb=memory(3000, 4),
+        runtime=minutes(30),
         gpu=GPU,
     params:
         model=lambda wildcards: study_of(wildcards).voters[0],

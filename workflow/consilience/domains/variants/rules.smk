@@ -62,7 +62,7 @@ for study_name, study in STUDIES.items():
         threads: SETTINGS["threads"]
         resources:
             mem_mb=memory(3000, 4),
-            runtime=120,
+            runtime=minutes(120),
             gpu=GPU,
         params:
             models=study.models,
@@ -102,7 +102,7 @@ for study_name, study in STUDIES.items():
         threads: SETTINGS["threads"]
         resources:
             mem_mb=memory(1500, 4),
-            runtime=60,
+            runtime=minutes(60),
         params:
             voters=study.voters,
             analysis=setting("analysis"),
@@ -136,7 +136,7 @@ rule variants_bias:
     threads: SETTINGS["threads"]
     resources:
         mem_mb=memory(2000, 4),
-        runtime=60,
+        runtime=minutes(60),
     params:
         minimum_support=setting("analysis", "minimum_support"),
         top=setting("consensus", "top"),
