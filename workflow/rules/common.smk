@@ -36,7 +36,7 @@ try:
 except ConsilienceError as error:
     raise WorkflowError(str(error)) from None
 
-os.environ["CONSILIENCE_CHECKPOINT_SECONDS"] = str(SETTINGS["checkpoint_seconds"])
+os.environ.update(CONSILIENCE_CHECKPOINT_SECONDS=str(SETTINGS["checkpoint_seconds"]))
 GPU = 0 if SETTINGS["device"] == "cpu" else 1
 STARTED = time.time()
 ENVIRONMENT = f"{workflow.basedir}/envs/consilience.yaml"
