@@ -4,14 +4,14 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint benchmark reference lock clean
+.PHONY: run test lint benchmark reference graph lock clean
 
 run: $(VENV)/.complete
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --no-hooks
 	@cat results/summary.txt
 
 test: $(VENV)/.complete
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses 2
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: $(VENV)/.complete
 	$(BIN)/ruff check .
@@ -24,6 +24,9 @@ benchmark: $(VENV)/.complete
 
 reference: $(VENV)/.complete
 	$(BIN)/python config/reference.py
+
+graph: $(VENV)/.complete
+	$(BIN)/python workflow/rules/graph.py
 
 # The lock is the newest tree that pyproject.toml admits, with torch at the version the project is tested with.
 lock:
