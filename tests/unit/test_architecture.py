@@ -87,22 +87,30 @@ def test_light_modules_import_nothing_heavy(module, absent):
     assert found.stdout.split() == []
 
 
+def rules():
+    """Every rule that ships: the file's place, the rule's name where it has one of its own, and its text."""
+    for path in (*ROOT.glob("workflow/rules/*.smk"), *LIBRARY.glob("domains/*/rules.smk")):
+        found = re.split(r"^ *rule\b", path.read_text(), flags=re.MULTILINE)[1:]
+        assert found or path.name == "common.smk", path
+        yield from ((str(path.relative_to(ROOT)), rule.split(":")[0].strip(), rule) for rule in found)
+
+
 def test_every_rule_says_what_a_cluster_needs():
-    words = (
-        "log:",
-        "benchmark:",
-        "params:",
-        "threads:",
-        "resources:",
-        "mem_mb",
-        "runtime",
-        "conda:",
-        "message:",
-        "script:",
-    )
-    for path in ROOT.glob("workflow/rules/*.smk"):
-        rules = re.split(r"^ *rule\b", path.read_text(), flags=re.MULTILINE)[1:]
-        assert rules or path.name == "common.smk", path
-        for rule in rules:
-            missing = [word for word in words if word not in rule]
-            assert not missing, f"{path.name}: rule {rule.split(':')[0]} lacks {missing}"
+    words = ("log:", "benchmark:", "params:", "threads:", "resources:", "mem_mb=memory(", "runtime=minutes(")
+    words += ("conda:", "message:", "script:")
+    for path, name, rule in rules():
+        missing = [word for word in words if word not in rule]
+        assert not missing, f"{path}: rule {name} lacks {missing}"
+
+
+def test_a_rule_that_chooses_a_device_asks_for_it():
+    wrong = [
+        f"{path}: rule {name}"
+        for path, name, rule in rules()
+        if ("gpu=GPU" in rule) != ('device=SETTINGS["device"]' in rule)
+    ]
+    assert wrong == []
+
+
+def test_only_what_needs_the_network_or_tells_of_all_studies_runs_on_the_login_node():
+    assert {name for _, name, rule in rules() if "localrule: True" in rule} == {"download", "summary"}
