@@ -12,6 +12,8 @@ from consilience.errors import ConsilienceError
 from consilience.files import read_json, write_json
 from consilience.jobs import job
 
+LEFT_BEHIND = "a later run of the workflow has started this job"
+
 
 class Params(SimpleNamespace):
     def get(self, name, default=None):
@@ -99,18 +101,27 @@ def test_numpy_and_h5py_say_it_in_words_that_are_known(snakemake, capsys):
     assert "no space left on the disk" in capsys.readouterr().err
 
 
-def test_a_run_that_another_has_followed_names_no_file(snakemake, capsys, tmp_path):
+def test_a_run_that_another_has_followed_names_no_file(snakemake, capsys, tmp_path, monkeypatch):
     """As what a killed Snakemake leaves behind, on this machine or another: both work, the later alone writes."""
     path, metrics = Path(snakemake.log[0]), tmp_path / "metrics.json"
+    monkeypatch.setenv("CONSILIENCE_RUN", "20")
     with pytest.raises(SystemExit), job(snakemake) as log:
         write_json(metrics, {"of": "the earlier"})
-        line = path.read_text().splitlines()[0]
-        path.write_text(f"{line[:-8]}ffffffff\n")
+        later = path.read_text().replace("run 20", "run 31")
+        path.write_text(later)
         log.info("the earlier is at work")
         write_json(metrics, {"of": "the earlier, too late"})
-    assert "another run of this job has been started since" in capsys.readouterr().err
+    assert LEFT_BEHIND in capsys.readouterr().err
     assert read_json(metrics) == {"of": "the earlier"}
     assert path.read_text().splitlines()[1].endswith("the earlier is at work")
+    with pytest.raises(SystemExit), job(snakemake):  # it had waited in a queue
+        raise AssertionError("it does not begin")
+    assert LEFT_BEHIND in capsys.readouterr().err
+    assert path.read_text().startswith(later)
+    monkeypatch.setenv("CONSILIENCE_RUN", "31")  # the later run tries the job again
+    with job(snakemake):
+        write_json(metrics, {"of": "the later"})
+    assert read_json(metrics) == {"of": "the later"}
 
 
 def test_a_job_writes_on_where_its_log_was_removed(snakemake, tmp_path):

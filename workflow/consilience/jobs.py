@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import secrets
+import re
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from consilience.errors import ConsilienceError
 from consilience.files import guarded
 
 LIBRARY = "CONSILIENCE_LIBRARY"  # set by the workflow
+RUN = "CONSILIENCE_RUN"  # set by the workflow: when it was started
 # Libraries tell of it in errors of many kinds, but in the system's words.
 DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
 MEMORY_IS_SHORT = ("CUDA out of memory", "can't allocate memory", "Unable to allocate")
@@ -31,13 +33,14 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
 
     A ConsilienceError ends the job with one line on the terminal, and so does a full disk or a want of memory; any
     other error its kind and text. The traceback goes to the log. Threads come from `params.threads`, never from
-    --cores, since sums depend on them. No file gets its name once another run of the same job has been started: what
-    was killed may have left this one behind.
+    --cores, since sums depend on them. No file gets its name once a later run of the workflow has started the same job:
+    a run that was killed may have left this one behind, on another node or in a queue.
     """
-    path, run = Path(snakemake.log[0]), secrets.token_hex(4)
-    logger = _logger(path)
-    params = snakemake.params
+    path, run = Path(snakemake.log[0]), int(os.environ.get(RUN, time.time_ns()))
+    params, logger = snakemake.params, logging.getLogger(consilience.__name__)
     try:
+        _check_latest(path, run)
+        _open_log(path, logger)
         _check_library()
         logger.info(
             "%s: seed %s, device %s, threads %s, %s, run %s",
@@ -52,13 +55,15 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
         _fail(_name(snakemake), _want(error) or fault, error, logger)
 
 
-def _check_latest(path: Path, run: str) -> None:
-    """Refuse to go on where the log is another run's by now: a job that is started opens it anew."""
+def _check_latest(path: Path, run: int) -> None:
+    """Refuse to go on where the log is a later run's: whoever starts a job opens it anew."""
     with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as log:
-        first = log.readline().rstrip()
-        # Nothing stands there where the disk was full.
-        if first and not first.endswith(f"run {run}"):
-            raise ConsilienceError(f"another run of this job has been started since (see {path}); nothing is written")
+        found = re.search(r"run (\d+)$", log.readline().rstrip())
+        # A time to come is that of a clock that went wrong.
+        if found and run < int(found[1]) <= time.time_ns():
+            raise ConsilienceError(
+                f"a later run of the workflow has started this job (see {path}); this one, left behind, writes nothing"
+            )
 
 
 def _want(error: Exception) -> str | None:
@@ -72,7 +77,7 @@ def _want(error: Exception) -> str | None:
     return None
 
 
-def _logger(path: Path) -> logging.Logger:
+def _open_log(path: Path, logger: logging.Logger) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
     # Appending, since what a killed run left behind may still write to it.
@@ -81,9 +86,7 @@ def _logger(path: Path) -> logging.Logger:
     root = logging.getLogger()
     root.addHandler(handler)
     logging.captureWarnings(True)
-    logger = logging.getLogger(consilience.__name__)
     logger.setLevel(logging.INFO)
-    return logger
 
 
 def _check_library() -> None:
@@ -123,7 +126,8 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _fail(name: str, message: str, error: BaseException, logger: logging.Logger) -> None:
-    logger.error("".join(traceback.format_exception(error)))
+    if logger.hasHandlers():
+        logger.error("".join(traceback.format_exception(error)))
     notes = "\n".join(getattr(error, "__notes__", []))
     print(f"Error in {name}: {message}" + (f"\n{notes}" if notes else ""), file=sys.stderr, flush=True)
     sys.exit(1)

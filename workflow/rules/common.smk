@@ -14,8 +14,9 @@ os.environ.update(
     CONSILIENCE_LIBRARY=str(LIBRARY / "consilience"),
     PYTHONPATH=os.pathsep.join([str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]),
 )
-# The folder the command was given in, whatever --directory says; jobs on other nodes inherit it.
+# The folder the command was given in, whatever --directory says, and when; jobs on other nodes inherit both.
 COMMAND_FOLDER = Path(os.environ.setdefault("CONSILIENCE_COMMAND_FOLDER", workflow.rundir))
+os.environ.setdefault("CONSILIENCE_RUN", str(time.time_ns()))
 
 from consilience import domains
 from consilience.configuration import check_config, load_studies
