@@ -120,6 +120,9 @@ def test_several_studies_are_fetched_at_once_and_each_file_once(place):
     assert all(place.fetched(name) for name in place.raw)
     assert place.server.asked == {name: [None] for name in place.raw}
     assert "Nothing to be done" in place.run("fetch", check=True).stdout
+    place.study("genes", "expression_tiny", place.source(GENES, "?mirror=2"))
+    (place.studies / "genes_again.yaml").unlink()
+    assert "Nothing to be done" in place.run("fetch", check=True).stdout
     assert place.server.asked == {name: [None] for name in place.raw}
 
 

@@ -138,6 +138,12 @@ def raw_of(wildcards):
     return [file["path"] for file in downloads_of(study)] or list(study.raw)
 
 
+def source_of(wildcards):
+    """The address and the SHA-256 of a file that is downloaded."""
+    path = f"resources/downloads/{wildcards.checksum}/{wildcards.file}"
+    return next(file for study in STUDIES.values() for file in downloads_of(study) if file["path"] == path)
+
+
 def of_models(pattern, methods=False, explained=False):
     """The paths of all models of the study, by the primary method or by every method.
 

@@ -45,13 +45,10 @@ rule download:
     resources:
         mem_mb=memory(500),
         runtime=minutes(720),
+        # No param, since the same bytes from another address are no reason to fetch them again.
+        url=lambda wildcards: source_of(wildcards)["url"],
     params:
-        source=lambda wildcards: next(
-            file
-            for study in STUDIES.values()
-            for file in downloads_of(study)
-            if file["path"] == f"resources/downloads/{wildcards.checksum}/{wildcards.file}"
-        ),
+        sha256=lambda wildcards: source_of(wildcards)["sha256"].lower(),
         threads=1,
     message:
         "download {wildcards.file}"

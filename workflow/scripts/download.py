@@ -12,6 +12,6 @@ from consilience.jobs import job
 if "snakemake" in globals():
     with job(snakemake) as log:
         path = Path(snakemake.output[0])
-        source = snakemake.params.source
-        download(source["url"], source["sha256"], path, progress=sys.stderr.isatty())
+        url, checksum = snakemake.resources.url, snakemake.params.sha256
+        download(url, checksum, path, progress=sys.stderr.isatty())
         log.info("%s: %d bytes", path.name, path.stat().st_size)
