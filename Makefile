@@ -4,11 +4,13 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint benchmark reference graph lock clean
+.PHONY: run environment test lint benchmark reference graph lock clean
 
 run: $(VENV)/.complete
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --no-hooks
 	@cat results/summary.txt
+
+environment: $(VENV)/.complete
 
 test: $(VENV)/.complete
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
