@@ -196,6 +196,10 @@ class Cluster:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SNAKEMAKE_SLURM"))}
         return kept | {"PATH": search_path(), "CONSILIENCE_CLUSTER": str(self.folder)}
 
+    def log(self, node: str) -> str:
+        """All that the daemons of a node and of its steps have told."""
+        return (self.folder / f"slurmd.{node}.log").read_text(errors="replace")
+
     def logs(self, lines: int = 5) -> str:
         """The last lines of every daemon's log."""
         files = [*sorted(self.folder.glob("*.log")), *self.folder.glob("munged.out")]

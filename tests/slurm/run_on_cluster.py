@@ -11,11 +11,13 @@ from cluster import Cluster, missing
 from filelock import FileLock
 from run_workflow import ROOT, command, snakemake
 
+from consilience.files import sha256
+
 PROFILE = ROOT / "profiles" / "slurm"
 # What a site writes on the lines marked SITE.
 PARTITIONS = {"cpu": "compute", "gpu": "accelerated"}
 # A test waits for nobody's jobs: looks come sooner than the profile has them.
-SOONER = ("--slurm-init-seconds-before-status-checks", "4")
+SOONER = ("--slurm-init-seconds-before-status-checks", "1")
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +43,20 @@ def site_profile(tmp_path_factory):
     edited = [re.sub(r"\w+(?=:)", rename, line, count=1) if "SITE" in line else line for line in lines]
     file.write_text("\n".join(edited) + "\n")
     return copy
+
+
+@pytest.fixture(scope="session")
+def study(cluster, site_profile, tmp_path_factory):
+    """The toy study, run to the end on the cluster: the folder, and SLURM's records of its jobs."""
+    directory = tmp_path_factory.mktemp("cluster") / "run"
+    run = on_cluster(cluster, site_profile, directory, check=True)
+    return directory, cluster.jobs(run_id(run.stdout))
+
+
+def digests(folder):
+    """SHA-256 of every file below a folder, but those with hidden names, which hold times."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
 def rename(found):

@@ -5,9 +5,7 @@ import shutil
 
 import pytest
 from cluster import megabytes, minutes
-from run_on_cluster import on_cluster, run_id
-
-from consilience.files import sha256
+from run_on_cluster import digests, on_cluster, run_id
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("slurm")]
 CONCLUSIONS = "linear_figures_overlap_recovery_toy_consensus_figures_training_figures"
@@ -25,22 +23,9 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def study(cluster, site_profile, tmp_path_factory):
-    """The toy study, run to the end on the cluster: the folder, and SLURM's records of its jobs."""
-    directory = tmp_path_factory.mktemp("cluster") / "run"
-    run = on_cluster(cluster, site_profile, directory, check=True)
-    return directory, cluster.jobs(run_id(run.stdout))
-
-
 def gpus(job):
     """How many GPUs SLURM gave a job."""
     return int(re.sub(r"^gres:gpu:", "", job.get("TresPerJob", "0")))
-
-
-def digests(folder):
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
 def test_a_study_is_few_jobs(study):
