@@ -13,7 +13,7 @@ run: $(VENV)/.complete
 environment: $(VENV)/.complete
 
 test: $(VENV)/.complete
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses 2
 
 lint: $(VENV)/.complete
 	$(BIN)/ruff check .

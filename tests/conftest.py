@@ -24,3 +24,18 @@ def shared_data():
 def pytest_collection_modifyitems(items):
     """Start with the longest test, so that no process waits for it, or for the studies it runs, at the end."""
     items.sort(key=lambda item: item.name != "test_every_byte_is_the_same_on_one_core")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give all tests of SLURM to one process, since a host has room for one cluster; others go where a process is free.
+
+    (What --dist loadgroup is for, but pytest-xdist 3.8 does not see the marks of pytest 9.2.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneCluster(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "slurm" if nodeid.startswith("tests/slurm/") else nodeid
+
+    return OneCluster(config, log)

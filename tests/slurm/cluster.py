@@ -12,8 +12,10 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
+
+from commands import ClusterError, end, fields, free_ports, run, search_path, wait
+from filelock import FileLock
 
 HERE = Path(__file__).parent
 # Jobs of Snakemake lose SLURM_CONF on their way, so that the configuration must lie where SLURM looks for it.
@@ -23,10 +25,6 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sque
 NODES = ("plain", "fast")
 PREFIX = "consilience-slurm-"
 UNFINISHED = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED")
-
-
-class ClusterError(Exception):
-    """The cluster does not do what a test needs; the message says what, and what its logs end with."""
 
 
 def missing() -> str:
@@ -42,44 +40,25 @@ def missing() -> str:
     return ""
 
 
-def search_path() -> str:
-    """Where programs are looked for: daemons lie in folders that not every shell names."""
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-
-
 def ours(link: Path) -> bool:
     """Whether a configuration is a link that a run of these tests has left."""
     return link.is_symlink() and link.readlink().parent.name.startswith(PREFIX)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def wait(condition, what: str, seconds: float = 60, every: float = 0.2):
-    """Return what `condition` gives as soon as it is true; ClusterError once `seconds` have passed."""
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > until:
-            raise ClusterError(f"waited {seconds:.0f} s in vain: {what}")
-        time.sleep(every)
-    return found
 
 
 class Cluster:
     """The daemons, and what tests ask of them."""
 
     def __init__(self):
+        self.lock = FileLock(Path(tempfile.gettempdir(), f"{PREFIX.rstrip('-')}.lock"))
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         self.daemons: dict[str, subprocess.Popen] = {}
 
     def start(self) -> "Cluster":
-        """Write the configuration, start the daemons, and wait until both nodes are idle."""
+        """Write the configuration, start the daemons, and wait until both nodes are idle.
+
+        One cluster at a time: others on this host, of other sessions too, wait until it is stopped.
+        """
+        self.lock.acquire(timeout=1800)
         clear_leftovers()
         names = ("@CONTROLLER_PORT@", "@PLAIN_PORT@", "@FAST_PORT@")
         words = dict(zip(names, map(str, free_ports(3)), strict=True))
@@ -101,6 +80,8 @@ class Cluster:
 
     def stop(self) -> None:
         """Cancel what still runs, stop every daemon, and take the configuration away again."""
+        if not self.lock.is_locked:
+            return
         if "slurmctld" in self.daemons and self.daemons["slurmctld"].poll() is None:
             with contextlib.suppress(ClusterError, OSError, subprocess.SubprocessError):
                 self.cancel()
@@ -109,6 +90,7 @@ class Cluster:
         self._end_all()
         remove_links()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.release()
 
     def start_slurmd(self, node: str) -> None:
         """Start a node's daemon; the node takes jobs again a moment later (`wait_for_nodes`)."""
@@ -237,40 +219,6 @@ class Cluster:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def fields(line: str) -> dict[str, str]:
-    """The `Name=value` pairs of a line of scontrol; values may hold blanks."""
-    pairs = re.findall(r"(?:^|\s)([A-Z][\w/:]*)=(.*?)(?=\s[A-Z][\w/:]*=|\s*$)", line)
-    return {name: value.strip() for name, value in pairs}
-
-
-def megabytes(text: str) -> int:
-    """A size as SLURM writes it: 1500M, 3G."""
-    return int(float(text[:-1]) * {"M": 1, "G": 1024}[text[-1]])
-
-
-def minutes(text: str) -> int:
-    """A time limit as SLURM writes it: 04:30:00, 1-00:00:00."""
-    days, _, rest = text.rpartition("-")
-    hours, left, _ = map(int, rest.split(":"))
-    return (int(days or 0) * 24 + hours) * 60 + left
-
-
-def run(*command, check: bool = True) -> str:
-    """Run one of SLURM's commands and return what it prints; ClusterError where it fails."""
-    environment = os.environ | {"PATH": search_path()}
-    found = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
-    if check and found.returncode:
-        raise ClusterError(f"{' '.join(command)}: {found.stderr.strip()}")
-    return found.stdout
-
-
-def end(pids: list[int]) -> None:
-    """End processes with kill -9; those that are gone already are left out."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def remove_links() -> None:

@@ -3,12 +3,10 @@
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 from cluster import Cluster, missing
-from filelock import FileLock
 from run_workflow import ROOT, command, snakemake
 
 from consilience.files import sha256
@@ -22,16 +20,15 @@ SOONER = ("--slurm-init-seconds-before-status-checks", "1")
 
 @pytest.fixture(scope="session")
 def cluster():
-    """A SLURM of this session's own; other sessions on this host wait until it is gone."""
+    """A SLURM of this session's own."""
     reason = missing()
     if reason:
         pytest.skip(reason)
-    with FileLock(Path(tempfile.gettempdir(), "consilience-slurm.lock"), timeout=1800):
-        running = Cluster()
-        try:
-            yield running.start()
-        finally:
-            running.stop()
+    running = Cluster()
+    try:
+        yield running.start()
+    finally:
+        running.stop()
 
 
 @pytest.fixture(scope="session")

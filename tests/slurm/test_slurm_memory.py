@@ -3,10 +3,10 @@
 import shutil
 
 import pytest
-from cluster import megabytes, minutes
+from commands import megabytes, minutes
 from run_on_cluster import digests, on_cluster, run_id
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.workflow
 ATTRIBUTIONS = "results/toy/attributions/narrow"
 TOO_LITTLE = 350  # megabytes: less than Snakemake and torch hold, and twice as much is more
 

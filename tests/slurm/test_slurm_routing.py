@@ -4,10 +4,10 @@ import re
 import shutil
 
 import pytest
-from cluster import megabytes, minutes
+from commands import megabytes, minutes
 from run_on_cluster import digests, on_cluster, run_id
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.workflow
 CONCLUSIONS = "linear_figures_overlap_recovery_toy_consensus_figures_training_figures"
 # By rule or group: how many jobs; partition and GPUs; CPUs; megabytes; minutes.
 EXPECTED = {
