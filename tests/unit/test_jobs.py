@@ -1,4 +1,6 @@
 import logging
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,6 +124,31 @@ def test_a_run_that_another_has_followed_names_no_file(snakemake, capsys, tmp_pa
     with job(snakemake):
         write_json(metrics, {"of": "the later"})
     assert read_json(metrics) == {"of": "the later"}
+
+
+@pytest.mark.parametrize(("started_in", "killed"), [("", True), ("6000001", True), ("7000001", False)])
+def test_a_job_of_slurm_that_was_left_behind_is_killed_whole(snakemake, monkeypatch, started_in, killed):
+    """Its Snakemake would remove the later run's results; where Snakemake was started in the job itself, it goes on."""
+    words = ["sleep", "60"]
+    other, own = (subprocess.Popen(words, env={"SLURM_JOB_ID": f"{number}"}) for number in (6_000_001, 7_000_001))
+    monkeypatch.setenv("SLURM_JOB_ID", "7000001")
+    monkeypatch.setenv("CONSILIENCE_STARTED_IN", started_in)
+    monkeypatch.setenv("CONSILIENCE_RUN", "20")
+    path = Path(snakemake.log[0])
+    path.parent.mkdir(parents=True)
+    path.write_text("12:00:00 train: seed 7, run 31\n")
+    try:
+        with pytest.raises(SystemExit), job(snakemake):
+            pass
+        assert other.poll() is None
+        if killed:
+            assert own.wait(10) == -signal.SIGKILL
+        else:
+            assert own.poll() is None
+    finally:
+        for process in (own, other):
+            process.kill()
+            process.wait()
 
 
 def test_a_job_writes_on_where_its_log_was_removed(snakemake, tmp_path):

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import re
+import signal
 import sys
 import time
 import traceback
@@ -21,10 +22,15 @@ from consilience.files import guarded
 
 LIBRARY = "CONSILIENCE_LIBRARY"  # set by the workflow
 RUN = "CONSILIENCE_RUN"  # set by the workflow: when it was started
+STARTED_IN = "CONSILIENCE_STARTED_IN"  # and in which job of SLURM's, empty outside of any
 # Libraries tell of it in errors of many kinds, but in the system's words.
 DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
 MEMORY_IS_SHORT = ("CUDA out of memory", "can't allocate memory", "Unable to allocate")
 LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "h5py", "torch")
+
+
+class LeftBehindError(ConsilienceError):
+    """A later run of the workflow has started the same job."""
 
 
 @contextmanager
@@ -49,10 +55,14 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
         with _threads(int(params.threads)), guarded(lambda: _check_latest(path, run)):
             yield logger
     except ConsilienceError as error:
-        _fail(_name(snakemake), str(error), error, logger)
+        _tell(_name(snakemake), str(error), error, logger)
+        if isinstance(error, LeftBehindError):
+            _end_own_cluster_job()
+        sys.exit(1)
     except Exception as error:
         fault = f"{type(error).__name__}: {error} (a fault of the workflow; see {path})"
-        _fail(_name(snakemake), _want(error) or fault, error, logger)
+        _tell(_name(snakemake), _want(error) or fault, error, logger)
+        sys.exit(1)
 
 
 def _check_latest(path: Path, run: int) -> None:
@@ -61,9 +71,31 @@ def _check_latest(path: Path, run: int) -> None:
         found = re.search(r"run (\d+)$", log.readline().rstrip())
         # A time to come is that of a clock that went wrong.
         if found and run < int(found[1]) <= time.time_ns():
-            raise ConsilienceError(
+            raise LeftBehindError(
                 f"a later run of the workflow has started this job (see {path}); this one, left behind, writes nothing"
             )
+
+
+def _end_own_cluster_job() -> None:
+    """Kill all else that runs in the SLURM job that a run left behind, if this is one.
+
+    Its Snakemake would see the script fail, and remove what the later run has made; so it would if SLURM was asked to
+    end the job, which is gentle at first. A job in which somebody has started Snakemake himself is left alone.
+    """
+    own = os.environ.get("SLURM_JOB_ID")
+    if not own or own == os.environ.get(STARTED_IN):
+        return
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # somebody else's, or ended by now
+            if f"SLURM_JOB_ID={own}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    # All are stopped before the first dies, so that none can look after what becomes of it.
+    for how in (signal.SIGSTOP, signal.SIGKILL):
+        for process in found:
+            if process != os.getpid():
+                with suppress(OSError):
+                    os.kill(process, how)
 
 
 def _want(error: Exception) -> str | None:
@@ -125,9 +157,8 @@ def _threads(count: int) -> Iterator[None]:
         yield
 
 
-def _fail(name: str, message: str, error: BaseException, logger: logging.Logger) -> None:
+def _tell(name: str, message: str, error: BaseException, logger: logging.Logger) -> None:
     if logger.hasHandlers():
         logger.error("".join(traceback.format_exception(error)))
     notes = "\n".join(getattr(error, "__notes__", []))
     print(f"Error in {name}: {message}" + (f"\n{notes}" if notes else ""), file=sys.stderr, flush=True)
-    sys.exit(1)

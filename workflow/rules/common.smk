@@ -14,9 +14,11 @@ os.environ.update(
     CONSILIENCE_LIBRARY=str(LIBRARY / "consilience"),
     PYTHONPATH=os.pathsep.join([str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]),
 )
-# The folder the command was given in, whatever --directory says, and when; jobs on other nodes inherit both.
+# The folder the command was given in, whatever --directory says, when, and in which job of SLURM's if in any; jobs on
+# other nodes inherit it.
 COMMAND_FOLDER = Path(os.environ.setdefault("CONSILIENCE_COMMAND_FOLDER", workflow.rundir))
 os.environ.setdefault("CONSILIENCE_RUN", str(time.time_ns()))
+os.environ.setdefault("CONSILIENCE_STARTED_IN", os.environ.get("SLURM_JOB_ID", ""))
 
 from consilience import domains
 from consilience.configuration import check_config, load_studies
