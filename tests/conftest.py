@@ -10,6 +10,7 @@ ROOT = TESTS.parent
 # One worker of pytest a core: threads beyond that wait for each other. Before torch and NumPy are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["CONSILIENCE_DOMAINS"] = str(TESTS / "domains")
+TOGETHER = ("tests/slurm/", "tests/workflow/test_faults.py")
 SHARED = Path(os.environ.get("CONSILIENCE_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 
@@ -28,14 +29,16 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give all tests of SLURM to one process, since a host has room for one cluster; others go where a process is free.
+    """Give all tests of SLURM and of faults to one process; others go where a process is free.
+
+    A host has room for one cluster, and faults are held against one undisturbed run.
 
     (What --dist loadgroup is for, but pytest-xdist 3.8 does not see the marks of pytest 9.2.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneCluster(LoadScopeScheduling):
+    class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return "slurm" if nodeid.startswith("tests/slurm/") else nodeid
+            return "together" if nodeid.startswith(TOGETHER) else nodeid
 
-    return OneCluster(config, log)
+    return Together(config, log)

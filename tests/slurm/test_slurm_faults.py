@@ -18,7 +18,7 @@ from disturbed import (
 )
 from run_on_cluster import on_cluster, run_id, start_on_cluster
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.workflow
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from disturbed import (
 )
 from run_workflow import command, snakemake
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.workflow
 OUTPUTS = ("ensemble.safetensors", "members.tsv", "history.tsv", "predictions.tsv", "metrics.json")
 
 
