@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: run environment test lint benchmark reference graph lock clean
 
 run: $(VENV)/.complete
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --no-hooks
+	@PATH="$(CURDIR)/$(BIN):$$PATH" CONSILIENCE_MAKE=run $(BIN)/snakemake --cores $(CORES)
 	@cat results/summary.txt
 
 environment: $(VENV)/.complete

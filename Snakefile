@@ -51,5 +51,9 @@ for rules_of_slice in slice_rules():
 check_asked()
 
 
+onstart:
+    runs.begin()
+
+
 onsuccess:
     show_summary()

@@ -32,7 +32,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         step = self.served.plan[name].pop(0) if self.served.plan[name] else "serve"
         if step in ("forbidden", "missing"):
             return self.send_error(403 if step == "forbidden" else 404)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and step != "no ranges" else 0
+        start = (
+            int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and not step.startswith("no ranges") else 0
+        )
         if start >= len(content):
             self.send_response(416)
             if step != "no length":
@@ -50,7 +52,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         body = content[start:]
-        self.wfile.write(body[: len(body) // 2] if step in ("drop", "stall") else body)
+        cut = {"drop": len(body) // 2, "stall": len(body) // 2, "no ranges, drop": len(body) // 2, "nothing": 0}.get(
+            step, len(body)
+        )
+        self.wfile.write(body[:cut])
         if step == "stall":
             self.served.closing.wait()
         return None

@@ -49,13 +49,24 @@ def test_a_dropped_connection_is_continued(server, tmp_path):
 
 
 def test_a_connection_that_keeps_breaking_keeps_what_came(server, tmp_path):
-    server.plan[NAME] = ["drop"] * 6
+    server.plan[NAME] = ["drop", *["nothing"] * 6]
     assert "run again to continue it" in refused(server, tmp_path)
     part = (tmp_path / f"{NAME}.part").read_bytes()
-    assert len(part) > 2_900_000
+    assert len(part) > 1_000_000
     assert CONTENT.startswith(part)
     assert fetch(server, tmp_path) == CONTENT
     assert start(server.asked[NAME][-1]) == len(part)
+
+
+def test_connections_that_break_after_a_while_are_as_many_as_it_takes(server, tmp_path):
+    server.plan[NAME] = ["drop", "drop", *["nothing"] * 5, *["drop"] * 9, *["nothing"] * 5]
+    assert fetch(server, tmp_path) == CONTENT
+    assert len(server.asked[NAME]) == 22
+
+
+def test_a_server_that_starts_over_and_breaks_at_the_same_place_is_given_up(server, tmp_path):
+    server.plan[NAME] = ["drop", *["no ranges, drop"] * 6]
+    assert "run again to continue it" in refused(server, tmp_path)
 
 
 def test_what_an_earlier_run_left_is_continued(server, tmp_path):

@@ -1,5 +1,8 @@
 import hashlib
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -144,6 +147,7 @@ def test_a_temporary_is_one_that_is_swept_away(tmp_path):
         with files.whole(tmp_path / "drivers.csv") as temporary:
             name = temporary.name
         (tmp_path / name).touch()
+    files._left_in.cache_clear()
     with files.whole(tmp_path / "drivers.csv"):
         pass
     assert os.listdir(tmp_path) == ["drivers.csv"]
@@ -154,9 +158,30 @@ def test_a_guard_may_forbid_a_name(tmp_path, kind):
     def guard():
         raise ConsilienceError("not yours any more")
 
-    with files.guarded(guard), pytest.raises(ConsilienceError, match="not yours"), kind(tmp_path / "raw"):
-        pass
+    for _ in range(2):  # nothing lies there, and what the later run has made
+        before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+        with files.guarded(guard), pytest.raises(ConsilienceError, match="not yours"), kind(tmp_path / "raw"):
+            pass
+        assert {path.name: path.stat().st_ino for path in tmp_path.iterdir()} == before
+        with kind(tmp_path / "raw"):
+            pass
+        assert os.listdir(tmp_path) == ["raw"]
+
+
+def test_weights_that_find_the_disk_full_are_an_error_of_the_system(tmp_path):
+    """Of the system's own words: a file may not grow beyond a limit."""
+    code = (
+        "import resource, signal, sys, numpy\n"
+        "from consilience.files import write_tensors\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    write_tensors(sys.argv[1], {'weight': numpy.zeros(10_000)}, {})\n"
+        "except OSError as error:\n"
+        "    print(error)\n"
+    )
+    library = {**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[1])}
+    words = [sys.executable, "-c", code, tmp_path / "a.safetensors"]
+    run = subprocess.run(words, capture_output=True, text=True, env=library)
+    assert "File too large" in run.stdout, run.stderr
     assert not os.listdir(tmp_path)
-    with kind(tmp_path / "raw"):
-        pass
-    assert os.listdir(tmp_path) == ["raw"]

@@ -1,6 +1,4 @@
 import logging
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +8,12 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import consilience
+from consilience import runs
 from consilience.errors import ConsilienceError
 from consilience.files import read_json, write_json
 from consilience.jobs import job
 
-LEFT_BEHIND = "a later run of the workflow has started this job"
+LEFT_BEHIND = "a later run of the workflow has begun in this folder"
 
 
 class Params(SimpleNamespace):
@@ -36,6 +35,19 @@ def snakemake(tmp_path, monkeypatch):
             logging.getLogger().removeHandler(handler)
             handler.close()
     logging.captureWarnings(False)
+
+
+@pytest.fixture
+def run_of(tmp_path, monkeypatch):
+    """Let this be a job of one run, and another the latest that has begun in the folder of work."""
+    monkeypatch.chdir(tmp_path)
+
+    def of(own, latest):
+        monkeypatch.setenv("CONSILIENCE_RUN", str(own))
+        runs.LATEST.parent.mkdir(exist_ok=True)
+        runs.LATEST.write_text(str(latest))
+
+    return of
 
 
 def test_the_log_opens_with_seed_device_and_versions_and_ends_with_the_result(snakemake):
@@ -103,59 +115,38 @@ def test_numpy_and_h5py_say_it_in_words_that_are_known(snakemake, capsys):
     assert "no space left on the disk" in capsys.readouterr().err
 
 
-def test_a_run_that_another_has_followed_names_no_file(snakemake, capsys, tmp_path, monkeypatch):
-    """As what a killed Snakemake leaves behind, on this machine or another: both work, the later alone writes."""
-    path, metrics = Path(snakemake.log[0]), tmp_path / "metrics.json"
-    monkeypatch.setenv("CONSILIENCE_RUN", "20")
-    with pytest.raises(SystemExit), job(snakemake) as log:
+def test_a_job_reads_its_orders_and_keeps_the_log_of_a_later_run(snakemake, capsys, run_of):
+    """What had waited in a queue does not begin."""
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True)
+    log.write_text("of the later run\n")
+    run_of(20, latest=31)
+    with pytest.raises(SystemExit), job(snakemake):
+        raise AssertionError("it does not begin")
+    assert LEFT_BEHIND in capsys.readouterr().err
+    assert log.read_text() == "of the later run\n"
+
+
+def test_a_job_that_is_left_behind_at_work_names_no_file(snakemake, capsys, tmp_path, run_of):
+    metrics = tmp_path / "metrics.json"
+    run_of(20, latest=20)
+    with pytest.raises(SystemExit), job(snakemake):
         write_json(metrics, {"of": "the earlier"})
-        later = path.read_text().replace("run 20", "run 31")
-        path.write_text(later)
-        log.info("the earlier is at work")
+        run_of(20, latest=31)
         write_json(metrics, {"of": "the earlier, too late"})
     assert LEFT_BEHIND in capsys.readouterr().err
     assert read_json(metrics) == {"of": "the earlier"}
-    assert path.read_text().splitlines()[1].endswith("the earlier is at work")
-    with pytest.raises(SystemExit), job(snakemake):  # it had waited in a queue
-        raise AssertionError("it does not begin")
-    assert LEFT_BEHIND in capsys.readouterr().err
-    assert path.read_text().startswith(later)
-    monkeypatch.setenv("CONSILIENCE_RUN", "31")  # the later run tries the job again
-    with job(snakemake):
-        write_json(metrics, {"of": "the later"})
-    assert read_json(metrics) == {"of": "the later"}
 
 
-@pytest.mark.parametrize(("started_in", "killed"), [("", True), ("6000001", True), ("7000001", False)])
-def test_a_job_of_slurm_that_was_left_behind_is_killed_whole(snakemake, monkeypatch, started_in, killed):
-    """Its Snakemake would remove the later run's results; where Snakemake was started in the job itself, it goes on."""
-    words = ["sleep", "60"]
-    other, own = (subprocess.Popen(words, env={"SLURM_JOB_ID": f"{number}"}) for number in (6_000_001, 7_000_001))
-    monkeypatch.setenv("SLURM_JOB_ID", "7000001")
-    monkeypatch.setenv("CONSILIENCE_STARTED_IN", started_in)
-    monkeypatch.setenv("CONSILIENCE_RUN", "20")
-    path = Path(snakemake.log[0])
-    path.parent.mkdir(parents=True)
-    path.write_text("12:00:00 train: seed 7, run 31\n")
-    try:
-        with pytest.raises(SystemExit), job(snakemake):
-            pass
-        assert other.poll() is None
-        if killed:
-            assert own.wait(10) == -signal.SIGKILL
-        else:
-            assert own.poll() is None
-    finally:
-        for process in (own, other):
-            process.kill()
-            process.wait()
-
-
-def test_a_job_writes_on_where_its_log_was_removed(snakemake, tmp_path):
-    with job(snakemake):
-        Path(snakemake.log[0]).unlink()
-        write_json(tmp_path / "metrics.json", {"r2": 1})
-    assert read_json(tmp_path / "metrics.json") == {"r2": 1}
+def test_what_a_job_left_behind_misses_is_no_fault(snakemake, capsys, tmp_path, run_of):
+    """The later run makes its inputs anew."""
+    run_of(20, latest=20)
+    with pytest.raises(SystemExit), job(snakemake):
+        run_of(20, latest=31)
+        (tmp_path / "dataset.h5").read_bytes()
+    said = capsys.readouterr().err
+    assert LEFT_BEHIND in said
+    assert "fault of the workflow" not in said
 
 
 def test_a_library_elsewhere_is_refused(snakemake, capsys, monkeypatch):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from consilience import resume
 from consilience.dataset import Dataset
@@ -16,6 +17,7 @@ from consilience.resume import Journal, State, copy_into, journal_of
 from consilience.sparse_autoencoder import Recipe, SparseAutoencoder
 from consilience.training import engine
 from consilience.training.engine import train_member
+from consilience.training.members import enumerate_members
 from consilience.training.stacked import train_stack
 from consilience.training.train import train_model
 from tests.unit.test_training_encoded import coded
@@ -140,6 +142,82 @@ def test_a_dictionary_goes_on_where_it_was_killed(tmp_path, activation, death):
     assert all(torch.equal(found.state_dict()[name], own) for name, own in expected.state_dict().items())
 
 
+def test_a_dictionary_that_has_ended_is_not_fitted_again(tmp_path, monkeypatch):
+    """It is kept without what fitting alone needs, and written with what comes after it."""
+    inputs = torch.randn(60, 10, generator=torch.Generator().manual_seed(0))
+    journal = Journal(tmp_path / "encode.safetensors", lambda: "key", seconds=1e6)
+    module = SparseAutoencoder(10, 16, 3, recipe=Recipe(epochs=4, batch_size=32))
+    told = module.fit(inputs, inputs, 0, part=journal.part("first"))
+    assert {name.split("/")[0] for name in journal.states["first"].tensors} == {"module"}
+    journal.write()
+    again = SparseAutoencoder(10, 16, 3, recipe=Recipe(epochs=4, batch_size=32))
+    monkeypatch.setattr("consilience.sparse_autoencoder._Fit._epoch", None)
+    assert again.fit(inputs, inputs, 0, part=kept_every_epoch(journal.path).part("first")) == told
+    assert all(torch.equal(again.state_dict()[name], own) for name, own in module.state_dict().items())
+
+
+class Averaging(torch.nn.Linear):
+    """Outputs less their running mean, which is a buffer but no part of the state."""
+
+    first_layers = ("",)
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("mean", torch.zeros(outputs), persistent=False)
+
+    def forward(self, inputs):
+        outputs = super().forward(inputs)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * outputs.detach().mean(dim=0)
+        return outputs - self.mean
+
+
+def test_buffers_that_are_no_part_of_the_state_go_on_too(tmp_path):
+    course, training, validation = course_of({"epochs": 6})
+    [job] = jobs_of(course, training, validation, seeds=1)
+
+    def module():
+        torch.manual_seed(1)
+        return Averaging(course.training.inputs[0].shape[1], 1)
+
+    expected, path = train_member(course, job, module()), tmp_path / "train.safetensors"
+    with pytest.raises(Killed):
+        train_member(course, job, module(), dying(4), kept_every_epoch(path).part("a"))
+    same(train_member(course, job, module(), part=kept_every_epoch(path).part("a")), expected)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_members_that_see_different_rows_have_encoders_of_their_own(tmp_path, stacked):
+    """Killed in the second encoder's heads; the journal is written only then, with all that had ended."""
+    path = genes_dataset(tmp_path / "dataset.h5")
+    training = {"seeds": 2, "epochs": 3, "stack": "always" if stacked else "never"}
+    members, ticks = enumerate_members(2, ("all", "half:0")), []
+    with Dataset.open(path) as dataset:
+
+        def train(journal):
+            given = dataset, split_of(len(dataset)), coded, {"k": 3}, training, "mlp", 0
+            return train_model(*given, journal=journal, members=members).ensemble
+
+        train(Journal()).save(tmp_path / "expected.safetensors")
+        late = Journal(tmp_path / "train.safetensors", lambda: "key", seconds=0)
+        late.due = lambda: ticks.append(1) or any("half" in name for name in late.states)
+        write = late.write
+
+        def write_and_die():
+            write()
+            if len(late.states) > (3 if stacked else 5):
+                raise Killed
+
+        late.write = write_and_die
+        with pytest.raises(Killed):
+            train(late)
+        again = kept_every_epoch(tmp_path / "train.safetensors")
+        kept = set(again.states)
+        train(again).save(tmp_path / "found.safetensors")
+    assert {"encoder of all", "encoder of half:0"} < kept
+    assert (tmp_path / "found.safetensors").read_bytes() == (tmp_path / "expected.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["loop", "stack", "own dropout", "encoder"])
 def test_every_epoch_of_a_model_is_one_to_go_on_from(tmp_path, kind):
     """Killed again and again, one epoch further each time; the file of weights has the same bytes."""
@@ -188,12 +266,13 @@ def test_work_of_another_key_is_not_continued(tmp_path, caplog):
     assert found.tensors["x"].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "facts"])
 def test_a_damaged_checkpoint_is_told_of_and_not_used(tmp_path, caplog, damage):
     path = tmp_path / "train.safetensors"
     kept_every_epoch(path).part("a").keep(lambda: State({"x": torch.ones(200)}))
     whole = path.read_bytes()
-    path.write_bytes({"cut": whole[:-50], "empty": b"", "foreign": b"PK\x03\x04" * 40}[damage])
+    path.write_bytes({"cut": whole[:-50], "empty": b"", "foreign": b"PK\x03\x04" * 40,
+        "facts": whole.replace(b"parts", b'part"', 1)}[damage])  # fmt: skip
     assert kept_every_epoch(path).part("a").saved is None
     assert "the checkpoint is of no use, and work starts anew" in caplog.text
 
@@ -240,36 +319,49 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_job(tmp_path, caplog, monkeypatch):
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
+    def full(*arguments, **keywords):
+        raise SafetensorError('I/O error: Os { code: 28, message: "No space left on device" }')
 
-    monkeypatch.setattr(resume, "write_tensors", full)
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
     kept_every_epoch(tmp_path / "train.safetensors").part("a").keep(lambda: State({"x": torch.ones(2)}))
     assert "no checkpoint could be written" in caplog.text
     assert "No space left on device" in caplog.text
 
 
+def test_a_loss_that_cannot_be_written_costs_the_checkpoint_and_not_the_job(tmp_path, caplog):
+    kept_every_epoch(tmp_path / "train.safetensors").part("a").keep(lambda: State({}, {"curve": [float("inf")]}))
+    assert "no checkpoint could be written" in caplog.text
+
+
 def test_a_checkpoint_of_other_tensors_is_refused():
     with pytest.raises(ConsilienceError, match="a checkpoint holds weight; expected bias, weight"):
         copy_into({"bias": torch.zeros(1), "weight": torch.zeros(1)}, {"weight": torch.zeros(1)})
+    with pytest.raises(ConsilienceError, match="a checkpoint's weight has 6 numbers; expected 3"):
+        copy_into({"weight": torch.zeros(3)}, {"weight": torch.zeros(2, 3)})
 
 
-@pytest.mark.parametrize("change", ["nothing", "settings", "code", "input", "device"])
+@pytest.mark.parametrize("change", ["nothing", "settings", "code", "input", "processor", "torch", "device"])
 def test_the_key_is_of_code_settings_inputs_and_device(tmp_path, monkeypatch, change):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(resume.SECONDS, "0")
     (tmp_path / "split.tsv").write_text("sample\trole\n")
     params = {"training": {"epochs": 3}, "code": "abc", "threads": 1}
 
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+
     def journal(device="cpu", **changed):
         rule = SimpleNamespace(log=["logs/toy/train/mlp.log"], params={**params, **changed}, input=["split.tsv"])
-        return journal_of(rule, device)
+        return journal_of(rule, torch.device(device))
 
     first = journal()
     first.part("a").keep(lambda: State({"x": torch.ones(1)}))
     assert read_tensors("checkpoints/toy/train/mlp.safetensors")[1]["key"] == first.key
     if change == "input":
         (tmp_path / "split.tsv").write_text("sample\tgroup\trole\n")
+    if change == "processor":
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
+    if change == "torch":
+        monkeypatch.setattr(torch, "__version__", "1.0")
     changed = {"settings": {"training": {"epochs": 4}}, "code": {"code": "abd"}, "device": {"device": "cuda"}}
     again = journal(**changed.get(change, {})).part("a").saved
     assert (again is not None) == (change == "nothing")

@@ -14,7 +14,7 @@ MODELS = f"results/{NAME}/models"
 DRIVERS = f"results/{NAME}/drivers.csv"
 PATIENCE = 120  # seconds that anything is waited for
 CONTINUED = "continues from checkpoints"
-LEFT_BEHIND = "a later run of the workflow has started this job"
+LEFT_BEHIND = "a later run of the workflow has begun in this folder"
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from disturbed import (
     DRIVERS,
     LEFT_BEHIND,
     MODELS,
+    NAME,
     alive,
     assert_whole,
     at_work,
@@ -80,6 +81,30 @@ def test_what_a_killed_snakemake_leaves_behind_writes_nothing_later(studies, und
     assert CONTINUED in log_of(directory, model).read_text()
     assert LEFT_BEHIND in (directory / "terminal.txt").read_text()
     assert {path: path.stat().st_mtime_ns for path in (directory / "results").rglob("*")} == written
+
+
+def test_what_waited_in_a_queue_for_a_killed_snakemake_makes_no_room_for_itself(studies, undisturbed, tmp_path):
+    """Snakemake in a job removes what lies there before its script is asked: it must not come so far."""
+    directory = shutil.copytree(undisturbed, tmp_path / "run", symlinks=True)
+    words = [
+        "--mode",
+        "remote",
+        "--force",
+        "--nolock",
+        "--executor",
+        "local",
+        "--target-jobs",
+        f"simulate:study={NAME}",
+    ]
+    raw = directory / f"results/{NAME}/raw"
+    before = raw.stat().st_ino
+    queued = snakemake(directory, *words, studies=studies, environment={**os.environ, "CONSILIENCE_RUN": "1"})
+    assert queued.returncode != 0
+    assert LEFT_BEHIND in queued.stdout
+    assert raw.stat().st_ino == before
+    latest = (directory / ".snakemake/consilience_run").read_text()
+    snakemake(directory, *words, studies=studies, environment={**os.environ, "CONSILIENCE_RUN": latest}, check=True)
+    assert raw.stat().st_ino != before
 
 
 @pytest.fixture

@@ -83,12 +83,15 @@ def _fetch(url: str, file: BinaryIO, progress: bool) -> None:
     retry = Retry(total=5, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504))
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
-    for broken in range(BROKEN_CONNECTIONS + 1):
+    breaks, most = 0, file.tell()
+    while True:
         try:
-            _continue(session, url, file, progress)
-            break
+            return _continue(session, url, file, progress)
         except HTTPError as error:
-            if broken == BROKEN_CONNECTIONS:
+            # Only those count that brought nothing new: some proxies break every connection after a while.
+            breaks = breaks + 1 if file.tell() <= most else 0
+            most = max(most, file.tell())
+            if breaks > BROKEN_CONNECTIONS:
                 raise ConsilienceError(f"{url}: download failed ({error}); run again to continue it") from error
 
 

@@ -9,7 +9,8 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        _name(temporary, path)
+        _ask_guards()
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -71,28 +73,39 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
+    older = None
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        shutil.rmtree(path, ignore_errors=True)
-        _name(temporary, path)
+        _ask_guards()
+        if path.exists():  # a folder takes no other's place, and one that is half removed must not keep the name
+            older = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix))
+            path.replace(older)
+        temporary.replace(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left in filter(None, (temporary, older)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
-def _name(temporary: Path, path: Path) -> None:
+def _ask_guards() -> None:
     for guard in _guards:
         guard()
-    temporary.replace(path)
 
 
 def _sweep(path: Path) -> None:
-    """Remove temporaries of `path` that no living job works on: one that does would not be let name them either."""
+    """Remove temporaries of `path` that another process left: one that still works on them may not name them."""
     ours = re.compile(re.escape(f".{path.stem}") + TEMPORARY + re.escape(path.suffix))
-    for left in path.parent.iterdir():
-        if ours.fullmatch(left.name):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    for left in filter(ours.fullmatch, _left_in(path.parent)):
+        shutil.rmtree(path.parent / left, ignore_errors=True)
+        with suppress(OSError):
+            (path.parent / left).unlink()
+
+
+@cache
+def _left_in(folder: Path) -> tuple[str, ...]:
+    """Return the hidden names that a folder held when this process first wrote to it."""
+    return tuple(path.name for path in folder.iterdir() if path.name.startswith("."))
 
 
 def _umask() -> int:
@@ -227,11 +240,16 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], facts: Ma
     All facts go under one key: the library stores several in the order of a hash map, which changes from run to run.
     """
     import numpy as np
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
+    metadata = {"consilience": json.dumps(facts, sort_keys=True, allow_nan=False)}
     with whole(path) as temporary:
-        save_file(arrays, temporary, metadata={"consilience": json.dumps(facts, sort_keys=True, allow_nan=False)})
+        try:
+            save_file(arrays, temporary, metadata=metadata)
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(f"{path}: {error}") from error
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

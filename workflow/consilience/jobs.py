@@ -5,32 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import re
-import signal
 import sys
-import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import consilience
+from consilience import runs
 from consilience.errors import ConsilienceError
 from consilience.files import guarded
 
 LIBRARY = "CONSILIENCE_LIBRARY"  # set by the workflow
-RUN = "CONSILIENCE_RUN"  # set by the workflow: when it was started
-STARTED_IN = "CONSILIENCE_STARTED_IN"  # and in which job of SLURM's, empty outside of any
 # Libraries tell of it in errors of many kinds, but in the system's words.
 DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
 MEMORY_IS_SHORT = ("CUDA out of memory", "can't allocate memory", "Unable to allocate")
 LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "h5py", "torch")
-
-
-class LeftBehindError(ConsilienceError):
-    """A later run of the workflow has started the same job."""
 
 
 @contextmanager
@@ -39,63 +31,34 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
 
     A ConsilienceError ends the job with one line on the terminal, and so does a full disk or a want of memory; any
     other error its kind and text. The traceback goes to the log. Threads come from `params.threads`, never from
-    --cores, since sums depend on them. No file gets its name once a later run of the workflow has started the same job:
-    a run that was killed may have left this one behind, on another node or in a queue.
+    --cores, since sums depend on them. No file gets its name where a later run of the workflow has begun (see `runs`).
     """
-    path, run = Path(snakemake.log[0]), int(os.environ.get(RUN, time.time_ns()))
-    params, logger = snakemake.params, logging.getLogger(consilience.__name__)
+    path, params = Path(snakemake.log[0]), snakemake.params
+    logger = logging.getLogger(consilience.__name__)
     try:
-        _check_latest(path, run)
+        runs.check()
         _open_log(path, logger)
         _check_library()
         logger.info(
-            "%s: seed %s, device %s, threads %s, %s, run %s",
-            snakemake.rule, params.get("seed", "none"), params.get("device", "cpu"), params.threads, _versions(), run,
+            "%s: seed %s, device %s, threads %s, %s",
+            snakemake.rule, params.get("seed", "none"), params.get("device", "cpu"), params.threads, _versions(),
         )  # fmt: skip
-        with _threads(int(params.threads)), guarded(lambda: _check_latest(path, run)):
-            yield logger
+        with _threads(int(params.threads)), guarded(runs.check):
+            try:
+                yield logger
+            except Exception:
+                # What it misses, the later run may have taken away.
+                runs.check()
+                raise
     except ConsilienceError as error:
         _tell(_name(snakemake), str(error), error, logger)
-        if isinstance(error, LeftBehindError):
-            _end_own_cluster_job()
+        if isinstance(error, runs.LeftBehindError):
+            runs.end_own_cluster_job()
         sys.exit(1)
     except Exception as error:
         fault = f"{type(error).__name__}: {error} (a fault of the workflow; see {path})"
         _tell(_name(snakemake), _want(error) or fault, error, logger)
         sys.exit(1)
-
-
-def _check_latest(path: Path, run: int) -> None:
-    """Refuse to go on where the log is a later run's: whoever starts a job opens it anew."""
-    with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as log:
-        found = re.search(r"run (\d+)$", log.readline().rstrip())
-        # A time to come is that of a clock that went wrong.
-        if found and run < int(found[1]) <= time.time_ns():
-            raise LeftBehindError(
-                f"a later run of the workflow has started this job (see {path}); this one, left behind, writes nothing"
-            )
-
-
-def _end_own_cluster_job() -> None:
-    """Kill all else that runs in the SLURM job that a run left behind, if this is one.
-
-    Its Snakemake would see the script fail, and remove what the later run has made; so it would if SLURM was asked to
-    end the job, which is gentle at first. A job in which somebody has started Snakemake himself is left alone.
-    """
-    own = os.environ.get("SLURM_JOB_ID")
-    if not own or own == os.environ.get(STARTED_IN):
-        return
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # somebody else's, or ended by now
-            if f"SLURM_JOB_ID={own}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append(int(process.name))
-    # All are stopped before the first dies, so that none can look after what becomes of it.
-    for how in (signal.SIGSTOP, signal.SIGKILL):
-        for process in found:
-            if process != os.getpid():
-                with suppress(OSError):
-                    os.kill(process, how)
 
 
 def _want(error: Exception) -> str | None:

@@ -9,6 +9,9 @@ optional attributes tell the training engine what it may do:
     first_layers  names of the submodules whose `weight` (or an LSTM's `weight_ih_l0`) touches an input branch: the
                   recipe's `first_layer_scale` multiplies them.
 
+What changes while a module is trained is kept in checkpoints if it is a parameter, a buffer or torch's random state: a
+module that counts in attributes, or draws from NumPy, would not go on as if it had never been interrupted.
+
 A module that is `Encoded` is trained in two steps: its encoder without labels, then its head on what the encoder gives.
 """
 

@@ -29,7 +29,6 @@ SECONDS = "CONSILIENCE_CHECKPOINT_SECONDS"  # set by the workflow
 USUAL_SECONDS = 60.0
 # Of a job's time, at most a fiftieth is spent on writing.
 SHARE_OF_TIME = 50
-ENTRIES = ("key", "parts")
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,8 @@ def copy_into(live: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
     if live.keys() != saved.keys():
         raise ConsilienceError(f"a checkpoint holds {', '.join(saved)}; expected {', '.join(live)}")
     for name, own in live.items():
+        if own.numel() != saved[name].numel():
+            raise ConsilienceError(f"a checkpoint's {name} has {saved[name].numel()} numbers; expected {own.numel()}")
         own.copy_(saved[name].view(own.shape))
 
 
@@ -117,14 +118,14 @@ class Journal:
 
     def write(self) -> None:
         """Write all parts; a disk that is full costs the checkpoint and not the job, and the log says so."""
-        begun = time.monotonic()
-        tensors, parts = {}, []
+        facts: dict[str, Any] = {"key": self.key, "parts": []}
+        begun, tensors = time.monotonic(), {}
         for number, (name, state) in enumerate(self.states.items()):
-            parts.append({"name": name, "facts": state.facts})
+            facts["parts"].append({"name": name, "facts": state.facts})
             tensors |= {f"{number}/{own}": values.detach().cpu().numpy() for own, values in state.tensors.items()}
         try:
-            write_tensors(self.path, tensors, {"key": self.key, "parts": parts})
-        except OSError as error:
+            write_tensors(self.path, tensors, facts)
+        except (OSError, ValueError) as error:  # no room, or a loss that JSON cannot hold
             self._log.warning("no checkpoint could be written to %s (%s)", self.path, error)
         self._next = time.monotonic() + max(self.seconds, SHARE_OF_TIME * (time.monotonic() - begun))
 
@@ -137,10 +138,10 @@ class Journal:
         """Take the parts of an earlier try; one of other code, settings or inputs, or a damaged file, is of no use."""
         try:
             arrays, facts = read_tensors(path)
-        except ConsilienceError as error:
+        except (ConsilienceError, OSError, ValueError) as error:
             self._log.warning("the checkpoint is of no use, and work starts anew (%s)", error)
             return
-        if any(entry not in facts for entry in ENTRIES) or facts["key"] != self.key:
+        if facts.get("key") != self.key:
             self._log.info("the checkpoint %s is of other code, settings or inputs: work starts anew", path)
             return
         for number, part in enumerate(facts["parts"]):
@@ -149,10 +150,11 @@ class Journal:
         self._log.info("continues from %s: %s", path, ", ".join(self.states))
 
 
-def journal_of(snakemake: Any, device: str) -> Journal:
+def journal_of(snakemake: Any, device: torch.device) -> Journal:
     """Return the journal of a rule's job: checkpoints/ mirrors logs/, and the key stands for params and inputs.
 
-    `device` is the kind of device in use, cpu or cuda. Time between writes is the workflow's `checkpoint_seconds`.
+    `device` is the one in use: of another kind of processor, sums round otherwise. Time between writes is the
+    workflow's `checkpoint_seconds`.
     """
     log = Path(snakemake.log[0])
     path = Path("checkpoints", *log.parts[log.parts.index("logs") + 1 :]).with_suffix(".safetensors")
@@ -160,6 +162,8 @@ def journal_of(snakemake: Any, device: str) -> Journal:
     def key() -> str:
         params = json.dumps(dict(snakemake.params.items()), sort_keys=True, default=str)
         files = sha256_of_all(sorted(str(file) for file in snakemake.input))
-        return sha256("\n".join((params, files, device, torch.__version__)).encode()).hexdigest()
+        cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+        kind = device.type, cuda, torch.backends.cpu.get_cpu_capability(), torch.__version__
+        return sha256("\n".join((params, files, *kind)).encode()).hexdigest()
 
     return Journal(path, key, float(os.environ.get(SECONDS, USUAL_SECONDS)))

@@ -195,7 +195,7 @@ class _Fit:
             self._check(epoch, curve[-1])
             tick()
             part.keep(kept)
-        part.end(kept())
+        part.end(State(flat({"module": self.module.state_dict()}), {"curve": list(curve)}))
         return curve
 
     def _changing(self) -> dict[str, dict[str, Tensor]]:
@@ -206,10 +206,13 @@ class _Fit:
 
     def _restore(self, saved: State) -> list[float]:
         """Go back to the end of the epoch that an earlier try had come to, and return its curve."""
-        for kind, live in self._changing().items():
-            copy_into(live, saved.tensors_of(kind))
-        self.random.set_state(saved.tensors_of("random")["order"])
-        return saved.facts["curve"]
+        curve = saved.facts["curve"]
+        copy_into(self.module.state_dict(), saved.tensors_of("module"))
+        if len(curve) < self.recipe.epochs:
+            for kind, live in self._changing().items():
+                copy_into(live, saved.tensors_of(kind))
+            self.random.set_state(saved.tensors_of("random")["order"])
+        return curve
 
     def _check(self, epoch: int, error: float | None) -> None:
         """Refuse a fit that diverges, or that in the end explains less than the mean does."""

@@ -14,19 +14,18 @@ os.environ.update(
     CONSILIENCE_LIBRARY=str(LIBRARY / "consilience"),
     PYTHONPATH=os.pathsep.join([str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]),
 )
-# The folder the command was given in, whatever --directory says, when, and in which job of SLURM's if in any; jobs on
-# other nodes inherit it.
+# The folder the command was given in, whatever --directory says; jobs on other nodes inherit it.
 COMMAND_FOLDER = Path(os.environ.setdefault("CONSILIENCE_COMMAND_FOLDER", workflow.rundir))
-os.environ.setdefault("CONSILIENCE_RUN", str(time.time_ns()))
-os.environ.setdefault("CONSILIENCE_STARTED_IN", os.environ.get("SLURM_JOB_ID", ""))
 
-from consilience import domains
+from consilience import domains, runs
 from consilience.configuration import check_config, load_studies
 from consilience.errors import ConsilienceError
 from consilience.fingerprint import fingerprint
 from consilience.targets import EXPLANATIONS, check_targets, downloads_of, targets_of
 
 try:
+    if not workflow.is_main_process:
+        runs.check()  # before Snakemake makes room for a job that was left behind in a queue
     SETTINGS = check_config(config)
     if "domains_directory" in SETTINGS:
         domains.search(COMMAND_FOLDER / SETTINGS["domains_directory"])
@@ -185,7 +184,7 @@ def slice_rules():
 
 
 def show_summary():
-    """Print the summary where this run wrote it: an older one would speak of other results."""
+    """Print the summary where this run wrote it: an older one would speak of other results. make run prints any."""
     summary = Path("results/summary.txt")
-    if summary.is_file() and summary.stat().st_mtime >= STARTED:
+    if "CONSILIENCE_MAKE" not in os.environ and summary.is_file() and summary.stat().st_mtime >= STARTED:
         print(summary.read_text(encoding="utf-8"), file=sys.stderr)

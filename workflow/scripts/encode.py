@@ -16,7 +16,7 @@ if "snakemake" in globals():
     with job(snakemake) as log:
         params, output = snakemake.params, snakemake.output
         split = read_table(snakemake.input.split, ("sample", "group", "role"))
-        journal = journal_of(snakemake, choose_device(params.device).type)
+        journal = journal_of(snakemake, choose_device(params.device))
         with Dataset.open(snakemake.input.dataset) as dataset:
             encode = slice_module(params.domain, "encode").encode
             facts = encode(dataset, split, params.settings, Path(output.encoded), params.seed, params.device, journal)

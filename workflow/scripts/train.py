@@ -17,7 +17,7 @@ if "snakemake" in globals():
     with job(snakemake) as log:
         params, output, model = snakemake.params, snakemake.output, snakemake.wildcards.model
         split = read_table(snakemake.input.split, ("sample", "group", "role"))
-        journal = journal_of(snakemake, choose_device(params.device).type)
+        journal = journal_of(snakemake, choose_device(params.device))
         build = slice_module(params.domain, "model").build
         with Dataset.open(snakemake.input.dataset) as dataset:
             trained = train_model(

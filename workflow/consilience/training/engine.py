@@ -222,7 +222,7 @@ class _Loop:
         for device in self.devices:
             random["cuda"] = torch.cuda.get_rng_state(device)
         groups = {
-            "module": self.module.state_dict(), "optimizer": self.optimizer.tensors,
+            "module": _changing(self.module), "optimizer": self.optimizer.tensors,
             "batches": self.batches.kept(), "random": random,
         }  # fmt: skip
         return State(fit.tensors | flat(groups), fit.facts)
@@ -232,13 +232,20 @@ class _Loop:
         self.fit.restore(saved, self.module)
         if self.fit.stopped(self.course.recipe):
             return
-        copy_into(self.module.state_dict(), saved.tensors_of("module"))
+        copy_into(_changing(self.module), saved.tensors_of("module"))
         copy_into(self.optimizer.tensors, saved.tensors_of("optimizer"))
         self.batches.restore(saved.tensors_of("batches"))
         random = saved.tensors_of("random")
         torch.set_rng_state(random["cpu"])
         for device in self.devices:
             torch.cuda.set_rng_state(random["cuda"], device)
+
+
+def _changing(module: nn.Module) -> dict[str, Tensor]:
+    """Return what an epoch may change in a module: its state, and all other buffers but the masks of dropout."""
+    masks = {f"{name}.keep" for name, _ in dropouts(module)}
+    buffers = {name: own for name, own in module.named_buffers() if name not in masks}
+    return buffers | module.state_dict()
 
 
 def _epoch(course: Course, job: Job, module: nn.Module, optimizer: Optimizer, batches: Batches) -> float:
