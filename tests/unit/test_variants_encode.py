@@ -7,12 +7,14 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
+from consilience import resume
 from consilience.dataset import Dataset
 from consilience.domains.variants import projection as projections
 from consilience.domains.variants.encode import encode
 from consilience.domains.variants.projection import fit_projection
 from consilience.errors import ConsilienceError
-from consilience.sparse_autoencoder import SparseAutoencoder
+from consilience.resume import Journal
+from consilience.sparse_autoencoder import SparseAutoencoder, _Fit
 from tests.unit.variants_dictionary_examples import branches, embeddings, roles, settings, write
 
 
@@ -31,6 +33,38 @@ def encoded(path, out, split=None, seed=0, **changes):
 def result(calls):
     out = calls.with_name("encoded.h5")
     return out, encoded(calls, out, seeds=2, sweep=[{"k": 2}])
+
+
+def test_every_dictionary_goes_on_where_it_was_killed(calls, result, tmp_path, monkeypatch):
+    """Those of the sweep, and those from other random starts; killed at every third time that the journal is written."""
+    monkeypatch.setattr(resume, "SHARE_OF_TIME", 0)
+    out, told = result
+    epochs, kept, real = [], set(), _Fit._epoch
+    monkeypatch.setattr(_Fit, "_epoch", lambda own, epoch: (epochs.append(epoch), real(own, epoch)))
+    for _ in range(500):
+        journal = Journal(tmp_path / "encode.safetensors", lambda: "key", seconds=0)
+        kept |= set(journal.states)
+        written, write = [], journal.write
+
+        def die_at_times(write=write, written=written):
+            write()
+            written.append(1)
+            if len(written) == 3:
+                raise KeyboardInterrupt
+
+        journal.write = die_at_times
+        try:
+            with Dataset.open(calls) as dataset:
+                given = settings(seeds=2, sweep=[{"k": 2}])
+                found = encode(dataset, roles(160), given, tmp_path / "encoded.h5", 0, "cpu", journal)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert found == told
+    assert (tmp_path / "encoded.h5").read_bytes() == out.read_bytes()
+    assert kept == {"dictionary 0", "dictionary 1", "again 1"}
+    # No epoch twice: the kill follows what is kept.
+    assert len(epochs) == 3 * given["dictionary"]["epochs"]
 
 
 def standardized(path, training):
