@@ -44,7 +44,7 @@ clean:
 
 # The stamp is written last, so that an interrupted set-up starts again.
 $(VENV)/.complete: envs/requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Consilience needs Python 3.11 or newer, found %d.%d; try: make PYTHON=python3.12 run" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Consilience needs Python 3.11 or newer, found %d.%d; try: make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Setting up $(VENV) from envs/requirements.txt (once, a minute or two) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt

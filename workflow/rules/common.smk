@@ -42,7 +42,9 @@ os.environ.update(CONSILIENCE_CHECKPOINT_SECONDS=str(SETTINGS["checkpoint_second
 GPU = 0 if SETTINGS["device"] == "cpu" else 1
 STARTED = time.time()
 ENVIRONMENT = f"{workflow.basedir}/envs/consilience.yaml"
-# What only draws or tells, in one job on a cluster (group-components). Nothing but the summary reads what it makes: a
+# Megabytes. Of larger inputs, samples are read, or parts at a time.
+LARGEST = 16_000
+# What only draws or tells, in one job on a cluster (group-components), side by side: a thread each. Nothing but the summary reads what it makes: a
 # group that depended on itself through a slice's rules would be refused.
 CONCLUSIONS = "{study}_conclusions"
 NEVER = "(?!)"  # matches no name: the rule stands, and no study needs it
@@ -109,10 +111,10 @@ def setting(*keys):
 
 
 def memory(base, factor=0):
-    """Megabytes: a base and a factor on the size of the input, times the attempt."""
+    """Megabytes: a base and a factor on the size of the input up to `LARGEST`, times the attempt."""
     if not factor:  # known before the input is, as the request of a group of jobs has to be
         return lambda wildcards, attempt: base * attempt
-    return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * attempt)
+    return lambda wildcards, input, attempt: int((base + min(factor * input.size_mb, LARGEST)) * attempt)
 
 
 def minutes(base):

@@ -79,7 +79,7 @@ for study_name, study in STUDIES.items():
             CONCLUSIONS
         conda:
             ENVIRONMENT
-        threads: SETTINGS["threads"]
+        threads: 1
         resources:
             mem_mb=memory(1000),
             runtime=minutes(15),
@@ -87,7 +87,7 @@ for study_name, study in STUDIES.items():
             models=study.explained,
             voters=study.voters,
             top=setting("consensus", "top"),
-            threads=SETTINGS["threads"],
+            threads=1,
             code=code("consensus_figures"),
         message:
             "{wildcards.study}: draw the drivers"

@@ -49,13 +49,13 @@ rule linear_figures:
         CONCLUSIONS
     conda:
         ENVIRONMENT
-    threads: SETTINGS["threads"]
+    threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=minutes(10),
     params:
         top=setting("consensus", "top"),
-        threads=SETTINGS["threads"],
+        threads=1,
         code=code("linear_figures"),
     message:
         "{wildcards.study}: draw the largest coefficients"

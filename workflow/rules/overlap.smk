@@ -32,14 +32,14 @@ rule overlap:
         CONCLUSIONS
     conda:
         ENVIRONMENT
-    threads: SETTINGS["threads"]
+    threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=minutes(15),
     params:
         settings=setting("consensus"),
         names=lambda wildcards: list(EXTRA_LISTS.get(wildcards.study, {})),
-        threads=SETTINGS["threads"],
+        threads=1,
         code=code("overlap"),
     message:
         "{wildcards.study}: overlap of the networks and the linear model, with its chance level"
@@ -76,14 +76,14 @@ rule recovery:
         CONCLUSIONS
     conda:
         ENVIRONMENT
-    threads: SETTINGS["threads"]
+    threads: 1
     resources:
         mem_mb=memory(1000, 4),
         runtime=minutes(30),
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
         voters=lambda wildcards: study_of(wildcards).voters,
-        threads=SETTINGS["threads"],
+        threads=1,
         code=code("recovery", "planted"),
     message:
         "{wildcards.study}: recovery of the planted drivers"

@@ -63,13 +63,13 @@ rule training_figures:
         CONCLUSIONS
     conda:
         ENVIRONMENT
-    threads: SETTINGS["threads"]
+    threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=minutes(15),
     params:
         models=lambda wildcards: study_of(wildcards).models,
-        threads=SETTINGS["threads"],
+        threads=1,
         code=code("training_figures"),
     message:
         "{wildcards.study}: draw loss curves and predictions"
