@@ -13,12 +13,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from commands import ClusterError, end, fields, free_ports, run, search_path, wait
+from commands import ClusterError, end, fields, free_ports, run, search_path
 from filelock import FileLock
+
+from tests.processes import at_work, wait
 
 HERE = Path(__file__).parent
 # Jobs of Snakemake lose SLURM_CONF on their way, so that the configuration must lie where SLURM looks for it.
 SYSTEM = Path("/etc/slurm")
+# Not in a session's own TMPDIR, for all sessions share that folder.
+LOCK = Path("/tmp/consilience-slurm.lock")
 FILES = ("slurm.conf", "gres.conf")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel", "sinfo")
 NODES = ("plain", "fast")
@@ -48,8 +52,8 @@ class Cluster:
     """The daemons, and what tests ask of them."""
 
     def __init__(self):
-        self.lock = FileLock(Path(tempfile.gettempdir(), f"{PREFIX.rstrip('-')}.lock"))
-        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.lock = FileLock(LOCK)
+        self.folder: Path
         self.daemons: dict[str, subprocess.Popen] = {}
 
     def start(self) -> "Cluster":
@@ -58,6 +62,7 @@ class Cluster:
         One cluster at a time: others on this host, of other sessions too, wait until it is stopped.
         """
         self.lock.acquire(timeout=1800)
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         clear_leftovers()
         names = ("@CONTROLLER_PORT@", "@PLAIN_PORT@", "@FAST_PORT@")
         words = dict(zip(names, map(str, free_ports(3)), strict=True))
@@ -114,8 +119,8 @@ class Cluster:
             return all(state in self.node(name)["State"].split("+") for name in nodes)
 
         try:
-            wait(reached, f"{' and '.join(nodes)} to be {state}", seconds)
-        except ClusterError as error:
+            wait(reached, f"{' and '.join(nodes)} to be {state}", seconds, every=0.2)
+        except (ClusterError, TimeoutError) as error:
             raise ClusterError(f"{error}\n{self.logs()}") from None
 
     def node(self, name: str) -> dict[str, str]:
@@ -134,18 +139,6 @@ class Cluster:
             job["Rule"] = job.get("Comment", "").removeprefix("rule_").partition("_wildcards_")[0]
         return sorted((job for job in found if name in ("", job["JobName"])), key=lambda job: int(job["JobId"]))
 
-    def job(self, identity: str) -> dict[str, str]:
-        """SLURM's record of one job."""
-        return next(job for job in self.jobs() if job["JobId"] == identity)
-
-    def wait_for_job(self, condition, what: str, seconds: float = 120) -> dict[str, str]:
-        """Return the first job whose record fulfills `condition`."""
-        return wait(lambda: next((job for job in self.jobs() if condition(job)), None), what, seconds)
-
-    def pids(self, identity: str) -> list[int]:
-        """The processes of a job on this host, without SLURM's own: batch script, srun, Snakemake, the rule's script."""
-        return self.processes(f"SLURM_JOB_ID={identity}")
-
     def processes(self, variable: str = "") -> list[int]:
         """The processes of this cluster's jobs whose environment holds `variable`, such as `SLURM_JOB_ID=3`."""
         sought = {f"CONSILIENCE_CLUSTER={self.folder}".encode()} | ({variable.encode()} if variable else set())
@@ -158,19 +151,21 @@ class Cluster:
 
     def step_daemons(self, node: str) -> list[int]:
         """The slurmstepd of a node: SLURM wipes their environment, but they hold the node's log open."""
-        log, found = str(self.folder / f"slurmd.{node}.log"), []
-        for folder in Path("/proc").glob("[0-9]*"):
+        found = []
+        for process in at_work(self.folder / f"slurmd.{node}.log"):
             with contextlib.suppress(OSError):
-                if (folder / "comm").read_text().startswith("slurmstepd") and log in map(
-                    os.readlink, (folder / "fd").iterdir()
-                ):
-                    found.append(int(folder.name))
+                if Path(f"/proc/{process}/comm").read_text().startswith("slurmstepd"):
+                    found.append(process)
         return found
 
     def cancel(self) -> None:
         """Cancel all jobs, and wait until none is left."""
         run("scancel", "--user", "root", check=False)
-        wait(lambda: not [job for job in self.jobs() if job["JobState"] in UNFINISHED], "jobs are canceled", 20)
+
+        def done() -> bool:
+            return not [job for job in self.jobs() if job["JobState"] in UNFINISHED]
+
+        wait(done, "jobs to be canceled", 20, every=0.2)
 
     def environment(self) -> dict[str, str]:
         """The environment for commands that submit jobs: `processes` knows by it which belong to this cluster."""
@@ -194,12 +189,12 @@ class Cluster:
         options = [f"--{option}={self.folder / f'munge.{name}'}" for option, name in files.items()]
         # --force: folders for temporary files may be written by all.
         self._daemon("munged", "munged", "--foreground", "--force", *options)
-        wait((self.folder / "munge.socket").is_socket, "munged listens", 10)
+        wait((self.folder / "munge.socket").is_socket, "munged to listen", 10)
 
     def _daemon(self, name: str, *command) -> None:
-        """Start a daemon that stays this process's child."""
+        """Start a daemon that stays this process's child, and where `tied` can ends with it."""
         with (self.folder / f"{name}.out").open("ab") as output:
-            words = [str(word) for word in command]
+            words = [*tied(), *map(str, command)]
             environment = self.environment() | {"CONSILIENCE_DAEMON": name}
             self.daemons[name] = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
@@ -218,6 +213,12 @@ class Cluster:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def tied() -> list[str]:
+    """The words before a command that end it when this process ends, killed or not; none where setpriv is not installed."""
+    found = shutil.which("setpriv", path=search_path())
+    return [found, "--pdeathsig", "TERM"] if found else []
 
 
 def remove_links() -> None:

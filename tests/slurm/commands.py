@@ -1,4 +1,4 @@
-"""SLURM's commands and what they write; processes, ports, and waiting."""
+"""SLURM's commands and what they write; the end of processes, and free ports."""
 
 import contextlib
 import os
@@ -6,8 +6,8 @@ import re
 import signal
 import socket
 import subprocess
-import time
-from pathlib import Path
+
+from tests.processes import alive, wait
 
 
 class ClusterError(Exception):
@@ -46,30 +46,12 @@ def minutes(text: str) -> int:
     return (int(days or 0) * 24 + hours) * 60 + left
 
 
-def wait(condition, what: str, seconds: float = 60, every: float = 0.2):
-    """Return what `condition` gives as soon as it is true; ClusterError once `seconds` have passed."""
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > until:
-            raise ClusterError(f"waited {seconds:.0f} s in vain: {what}")
-        time.sleep(every)
-    return found
-
-
 def end(pids: list[int]) -> None:
     """End processes with kill -9, and wait until they are."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait(lambda: not any(alive(pid) for pid in pids), f"processes {pids} end", 10, every=0.05)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has asked for its end since does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+    wait(lambda: not any(alive(pid) for pid in pids), f"processes {pids} to end", 10)
 
 
 def free_ports(count: int) -> list[int]:

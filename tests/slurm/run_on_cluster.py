@@ -72,14 +72,14 @@ def run_id(output):
     return found[1] if found else ""
 
 
-def start_on_cluster(cluster, profile, directory, *arguments, names=("toy",), workflow=ROOT, **options):
+def start_on_cluster(cluster, profile, directory, *arguments, names=("toy",), **options):
     """Start Snakemake on the cluster in the background; its output goes to `snakemake.out` in `directory`."""
     Path(directory).mkdir(exist_ok=True)
     words = ("--workflow-profile", profile, *SOONER, *arguments)
     with Path(directory, "snakemake.out").open("ab") as output:
         return subprocess.Popen(
-            command(directory, *words, cores=None, names=names, workflow=workflow, **options),
-            cwd=workflow,
+            command(directory, *words, cores=None, names=names, **options),
+            cwd=ROOT,
             env=cluster.environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -8,15 +8,14 @@ from disturbed import (
     CONTINUED,
     DRIVERS,
     LEFT_BEHIND,
-    alive,
     assert_whole,
-    at_work,
     first_checkpoint,
     log_of,
     untrained,
-    wait_for,
 )
 from run_on_cluster import on_cluster, run_id, start_on_cluster
+
+from tests.processes import alive, at_work, wait
 
 pytestmark = pytest.mark.workflow
 
@@ -37,14 +36,18 @@ def output(directory):
 def test_a_killed_training_and_a_failed_node_are_made_good_in_the_same_run(
     cluster, site_profile, often, undisturbed, tmp_path
 ):
+    """The node's daemon is killed and started again, which no job notices; a training is; then the whole node."""
     directory, (words, options) = untrained(undisturbed, tmp_path / "run"), often
     run = start_on_cluster(cluster, site_profile, directory, DRIVERS, *words, **options)
     try:
         model = first_checkpoint(directory)
         log = log_of(directory, model)
         (process,) = at_work(log)
+        cluster.kill_slurmd("fast", jobs=False)
+        cluster.start_slurmd("fast")
+        assert at_work(log) == [process]
         os.kill(process, signal.SIGKILL)
-        wait_for("the job to be tried again", lambda: log.exists() and CONTINUED in log.read_text())
+        wait(lambda: log.exists() and CONTINUED in log.read_text(), "the job to be tried again")
         assert_whole(directory, undisturbed)
         cluster.kill_slurmd("fast")
         cluster.start_slurmd("fast")
@@ -57,8 +60,8 @@ def test_a_killed_training_and_a_failed_node_are_made_good_in_the_same_run(
     trained = [job for job in jobs if job["Rule"] == "train" and job["Comment"].endswith(model)]
     assert trained[0]["JobState"] == "FAILED"
     assert trained[-1]["JobState"] == "COMPLETED"
-    fallen = [job for job in jobs if job["JobState"] == "NODE_FAIL" or job["Restarts"] != "0"]
-    assert {job["Partition"] for job in fallen} == {"accelerated"}
+    moved = [job for job in jobs if job["Restarts"] != "0"]
+    assert {job["Partition"] for job in moved} == {"accelerated"}
     assert CONTINUED in log.read_text()
     assert_whole(directory, undisturbed)
 
@@ -80,7 +83,7 @@ def test_a_killed_snakemake_leaves_jobs_that_write_nothing_once_they_are_started
         written = {path: path.stat().st_mtime_ns for path in (directory / "results").rglob("*")}
     finally:
         os.kill(orphan, signal.SIGCONT)
-        wait_for("what was left behind to end", lambda: not alive(orphan))
+        wait(lambda: not alive(orphan), "what was left behind to end")
         cluster.cancel()
     assert CONTINUED in log_of(directory, model).read_text()
     assert {path: path.stat().st_mtime_ns for path in (directory / "results").rglob("*")} == written

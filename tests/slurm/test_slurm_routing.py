@@ -6,9 +6,11 @@ import shutil
 import pytest
 from commands import megabytes, minutes
 from run_on_cluster import digests, on_cluster, run_id
+from run_workflow import snakemake
 
 pytestmark = pytest.mark.workflow
-CONCLUSIONS = "linear_figures_overlap_recovery_toy_consensus_figures_training_figures"
+# What only draws or tells, in one job.
+CONCLUSIONS = ("linear_figures", "overlap", "recovery", "toy_consensus_figures", "training_figures")
 # By rule or group: how many jobs; partition and GPUs; CPUs; megabytes; minutes.
 EXPECTED = {
     "toy_preparation_prepare_simulate_split": (1, "compute", 0, 2, 3000, 30 + 240 + 10),
@@ -19,7 +21,7 @@ EXPECTED = {
     "linear": (1, "compute", 0, 1, 2500, 120),
     "toy_variable": (1, "compute", 0, 1, 1000, 30),
     "toy_consensus": (1, "compute", 0, 1, 1000, 30),
-    f"toy_conclusions_{CONCLUSIONS}": (1, "compute", 0, 5, 5 * 1000, 30),
+    "_".join(("toy_conclusions", *CONCLUSIONS)): (1, "compute", 0, 5, 5 * 1000, 30),
 }
 
 
@@ -44,13 +46,26 @@ def test_every_job_goes_where_it_belongs_with_what_it_needs(study):
     assert asked == expected
 
 
+def test_more_threads_are_not_for_what_only_draws(clone):
+    """Jobs of a group run side by side: it asks for the CPUs of all of them, which one node has to have."""
+    settings = clone / "settings.yaml"
+    settings.write_text("threads: 8\n")
+    with (clone / "Snakefile").open("a") as file:
+        file.write('for rule in workflow.rules:\n    print("THREADS", rule.name, rule.resources["_cores"].value)\n')
+    words = ("--list-rules", "--configfile", settings)
+    run = snakemake(clone / "run", *words, workflow=clone, names=("toy",), check=True)
+    threads = dict(re.findall(r"^THREADS (\w+) (\d+)$", run.stdout, re.MULTILINE))
+    assert {name: threads[name] for name in CONCLUSIONS} == dict.fromkeys(CONCLUSIONS, "1")
+    assert {threads[name] for name in ("train", "linear", "toy_attribute")} == {"8"}
+
+
 def test_memory_is_what_the_rule_says_and_a_little_for_its_input(study):
     for job in study[1]:
         base = EXPECTED[job["Rule"]][4]
         assert base <= megabytes(job["MinMemoryNode"]) <= base + 10, job["Rule"]
 
 
-def test_a_job_is_moved_when_its_node_fails(study):
+def test_every_job_may_be_started_again_when_its_node_fails(study):
     assert {job["Requeue"] for job in study[1]} == {"1"}
 
 

@@ -1,18 +1,17 @@
 """A study that trains for seconds, so that it can be met at work, and what a disturbed run of it is held against."""
 
 import shutil
-import time
-from pathlib import Path
 
 import pytest
 import yaml
 from run_workflow import STUDIES, snakemake
 
+from tests.processes import wait
+
 NAME = "steady"
 MODELS = f"results/{NAME}/models"
 # What training decides; figures are drawn from it.
 DRIVERS = f"results/{NAME}/drivers.csv"
-PATIENCE = 120  # seconds that anything is waited for
 CONTINUED = "continues from checkpoints"
 LEFT_BEHIND = "a later run of the workflow has begun in this folder"
 
@@ -54,41 +53,10 @@ def log_of(directory, model):
     return directory / f"logs/{NAME}/train/{model}.log"
 
 
-def wait_for(what, condition):
-    """Return what the condition gives as soon as it is true."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"waited {PATIENCE} s for {what}")
-
-
 def first_checkpoint(directory):
     """The model that is the first to keep a checkpoint, as soon as it does."""
     folder = directory / f"checkpoints/{NAME}/train"
-    return wait_for("a checkpoint", lambda: list(folder.glob("[!.]*.safetensors")))[0].stem
-
-
-def at_work(log):
-    """The processes of this machine that write a log: a job's own."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if log.resolve() in [link.resolve() for link in (process / "fd").iterdir()]:
-                found.append(int(process.name))
-        except OSError:  # it has ended
-            continue
-    return found
-
-
-def alive(process):
-    """Whether a process is still at work; one that nobody has waited for is not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return wait(lambda: list(folder.glob("[!.]*.safetensors")), "a checkpoint")[0].stem
 
 
 def assert_whole(directory, undisturbed, complete=False):

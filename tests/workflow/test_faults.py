@@ -12,15 +12,14 @@ from disturbed import (
     LEFT_BEHIND,
     MODELS,
     NAME,
-    alive,
     assert_whole,
-    at_work,
     first_checkpoint,
     log_of,
     untrained,
-    wait_for,
 )
 from run_workflow import command, snakemake
+
+from tests.processes import alive, at_work, wait
 
 pytestmark = pytest.mark.workflow
 OUTPUTS = ("ensemble.safetensors", "members.tsv", "history.tsv", "predictions.tsv", "metrics.json")
@@ -77,7 +76,7 @@ def test_what_a_killed_snakemake_leaves_behind_writes_nothing_later(studies, und
     finally:
         for process in orphans:
             os.kill(process, signal.SIGCONT)
-    wait_for("what was left behind to end", lambda: not any(map(alive, orphans)))
+    wait(lambda: not any(map(alive, orphans)), "what was left behind to end")
     assert CONTINUED in log_of(directory, model).read_text()
     assert LEFT_BEHIND in (directory / "terminal.txt").read_text()
     assert {path: path.stat().st_mtime_ns for path in (directory / "results").rglob("*")} == written

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 
 import pytest
 import yaml
@@ -14,11 +13,11 @@ from consilience.configuration import load_study
 from consilience.domains.expression.simulate import simulate as simulate_expression
 from consilience.domains.fashion.simulate import simulate as simulate_fashion
 from consilience.files import sha256
+from tests.processes import wait
 from tests.unit.file_server import serving
 
 pytestmark = pytest.mark.workflow
 GENES = "human_gene_simulated.h5"
-PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
@@ -131,12 +130,13 @@ def test_a_fetch_that_is_killed_is_continued(place):
     place.server.plan[GENES] = ["stall"]
     words = command(place.work, "fetch", studies=place.studies)
     running = subprocess.Popen(words, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    deadline = time.monotonic() + PATIENCE_SECONDS
+
+    def begun():
+        assert running.poll() is None
+        return any(part.stat().st_size for part in place.found("*.part"))
+
     try:
-        while not any(part.stat().st_size for part in place.found("*.part")):
-            assert running.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait(begun, "the download to begin", every=0.1)
     finally:
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
