@@ -44,8 +44,8 @@ STARTED = time.time()
 ENVIRONMENT = f"{workflow.basedir}/envs/consilience.yaml"
 # Megabytes. Of larger inputs, samples are read, or parts at a time.
 LARGEST = 16_000
-# What only draws or tells, in one job on a cluster (group-components), side by side: a thread each. Nothing but the summary reads what it makes: a
-# group that depended on itself through a slice's rules would be refused.
+# What only draws or tells, in one job on a cluster (group-components), side by side: a thread each. Nothing but the
+# summary reads what it makes: a group that depended on itself through a slice's rules would be refused.
 CONCLUSIONS = "{study}_conclusions"
 NEVER = "(?!)"  # matches no name: the rule stands, and no study needs it
 # By study, what a slice's own rules add: lists of features that join the overlap (name to path), texts whose lines the
