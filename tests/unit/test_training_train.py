@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from consilience.dataset import Dataset
+from consilience.devices import choose_device
 from consilience.errors import ConsilienceError
 from consilience.scaling import scaled_inputs
 from consilience.training import data as training_data
@@ -14,7 +15,7 @@ from consilience.training import train
 from consilience.training.data import TrainingData
 from consilience.training.ensemble import predict
 from consilience.training.members import Member
-from consilience.training.train import choose_device, stacks, train_model
+from consilience.training.train import stacks, train_model
 from tests.unit.training_examples import (
     GENES,
     Masked,

@@ -11,11 +11,11 @@ from consilience.attribution.explain import explain_model
 from consilience.attribution.methods import Own
 from consilience.attribution.store import Attributions, write
 from consilience.dataset import Dataset
+from consilience.devices import choose_device
 from consilience.domains import has_module, slice_module
 from consilience.files import read_table
 from consilience.jobs import job
 from consilience.training.ensemble import Ensemble
-from consilience.training.train import choose_device
 
 
 def describe(attributions: Attributions) -> str:

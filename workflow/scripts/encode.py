@@ -6,11 +6,11 @@ The result is a dataset like the first, which the rest of the chain reads.
 from pathlib import Path
 
 from consilience.dataset import Dataset
+from consilience.devices import choose_device
 from consilience.domains import slice_module
 from consilience.files import read_table, write_json
 from consilience.jobs import job
 from consilience.resume import journal_of
-from consilience.training.train import choose_device
 
 if "snakemake" in globals():
     with job(snakemake) as log:

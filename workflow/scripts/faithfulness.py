@@ -10,13 +10,13 @@ import pandas as pd
 from consilience.attribution.methods import Own, method_named
 from consilience.attribution.store import read
 from consilience.dataset import Dataset
+from consilience.devices import choose_device
 from consilience.domains import has_module, slice_module
 from consilience.faithfulness.measure import measure
 from consilience.figures.faithfulness import faithfulness_panels
 from consilience.files import read_table, save_figure, write_table
 from consilience.jobs import job
 from consilience.training.ensemble import Ensemble
-from consilience.training.train import choose_device
 
 
 def describe(scores: pd.DataFrame) -> str:

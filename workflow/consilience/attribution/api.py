@@ -28,11 +28,11 @@ from consilience.attribution.space import InputSpace
 from consilience.attribution.split import Split
 from consilience.attribution.targets import Target, choose
 from consilience.dataset import TASKS, Dataset
+from consilience.devices import choose_device
 from consilience.errors import ConsilienceError
 from consilience.files import read_table
 from consilience.training.ensemble import Build, Ensemble
 from consilience.training.members import stable_seed
-from consilience.training.train import choose_device
 
 SETTINGS = ("steps", "draws", "noise", "blur", "internal_batch")
 

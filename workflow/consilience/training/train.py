@@ -15,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from consilience.dataset import Dataset
+from consilience.devices import choose_device
 from consilience.errors import ConsilienceError
 from consilience.networks import Encoded, NetworkContext
 from consilience.resume import Journal
@@ -113,16 +114,6 @@ def train_model(
 def _own_spread(dataset: Dataset, scalings: dict[str, Scaling], rows: np.ndarray) -> dict[str, Scaling]:
     """Keep the center and scale that imported weights need, with the spread of this study's training role."""
     return {branch: replace(scaling, spread=fit(dataset, branch, rows).spread) for branch, scaling in scalings.items()}
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the device named cpu, cuda or auto; refuses a cuda that is not there."""
-    available = torch.cuda.is_available()
-    if device not in ("cpu", "cuda", "auto"):
-        raise ConsilienceError(f"device: {device!r} is not one of cpu, cuda, auto")
-    if device == "cuda" and not available:
-        raise ConsilienceError("device: cuda is asked for, but torch finds none on this machine; use cpu or auto")
-    return torch.device("cuda" if device != "cpu" and available else "cpu")
 
 
 def predict_rows(

@@ -17,6 +17,7 @@ from consilience.attribution.batches import Batch, BatchReader
 from consilience.attribution.explain import checked_reader
 from consilience.attribution.methods import Own
 from consilience.dataset import Dataset
+from consilience.devices import choose_device
 from consilience.domains.eeg.asked import ALL
 from consilience.domains.eeg.attention_weights import AttentionWeights, checked_maps
 from consilience.domains.eeg.fusion import DIRECTIONS
@@ -26,7 +27,6 @@ from consilience.domains.eeg.passes import encoded, joined, outputs_of, outputs_
 from consilience.domains.eeg.surgery import KINDS, heads_changed, without_window
 from consilience.training.ensemble import Ensemble, build_network
 from consilience.training.members import member_seed
-from consilience.training.train import choose_device
 
 BOTH = "both"  # directions of attention
 # What the nodes of all windows send each other in one layer, in numbers: bounds memory, and changes no result.

@@ -17,6 +17,7 @@ from consilience.attribution.methods import Own, method_named
 from consilience.attribution.selection import check_split, explained_rows, showcase_rows
 from consilience.attribution.store import read
 from consilience.dataset import Dataset
+from consilience.devices import choose_device
 from consilience.domains.fashion import explain
 from consilience.domains.fashion.agreement import (
     AGREEMENT_COLUMNS,
@@ -46,7 +47,6 @@ from consilience.jobs import job
 from consilience.principal_components import directions
 from consilience.splits import ROLES
 from consilience.training.ensemble import Ensemble
-from consilience.training.train import choose_device
 
 # What may be empty has its columns nevertheless: of a single method there is no agreement.
 COLUMNS = {"dictionary": QUALITY, "methods": METHOD_COLUMNS, "agreement": AGREEMENT_COLUMNS}

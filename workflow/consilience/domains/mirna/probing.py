@@ -14,12 +14,12 @@ from consilience.attribution.batches import BatchReader
 from consilience.attribution.explain import checked_reader
 from consilience.attribution.methods import Method, Own, method_named
 from consilience.dataset import Dataset
+from consilience.devices import choose_device
 from consilience.domains.mirna import explain
 from consilience.domains.mirna.model import build
 from consilience.domains.mirna.mutagenesis import Interactions, interactions, position_effects
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.training.ensemble import Ensemble
-from consilience.training.train import choose_device
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
+from consilience.devices import choose_device
 from consilience.domains.variants.codes import BRANCH
 from consilience.domains.variants.dictionaries import (
     RULE,
@@ -38,7 +39,6 @@ from consilience.resume import Journal
 from consilience.sparse_autoencoder import SparseAutoencoder, quality
 from consilience.splits import ROLES, sampled
 from consilience.training.members import stable_seed
-from consilience.training.train import choose_device
 
 BATCH_SIZES = (32, 256, 4096)
 
