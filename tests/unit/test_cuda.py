@@ -9,6 +9,7 @@ from consilience.attribution.function import EnsembleFunction, target_map
 from consilience.attribution.methods import method_named
 from consilience.attribution.split import Split
 from consilience.networks import MultilayerPerceptron
+from consilience.resume import Journal
 from consilience.sparse_autoencoder import Recipe, SparseAutoencoder
 from consilience.training.engine import Course, Job, Labels, Samples, train_member
 from consilience.training.members import enumerate_members
@@ -98,21 +99,51 @@ def test_a_dictionary_from_a_gpu_is_as_good_as_one_from_a_cpu(activation):
     assert abs(explained[1] - explained[0]) < 0.02
 
 
-def test_a_stack_on_a_gpu_learns_what_the_loop_on_a_cpu_learns():
+def training_on(device):
+    """A course, three jobs and their networks on a device."""
     generator = torch.Generator().manual_seed(3)
     inputs = torch.randn(200, 30, generator=generator)
     target = inputs[:, :5].sum(dim=1) + 0.1 * torch.randn(200, generator=generator)
-    members = enumerate_members(3)
+    samples = [Samples((part.to(device),), {}) for part in (inputs[:160], inputs[160:])]
+    labels = [Labels(part.to(device)) for part in (target[:160], target[160:])]
+    course = Course("gpu", "regression", 0, resolve({"epochs": 4, "batch_size": 32}), *samples)
+    jobs = [Job(member, torch.arange(160), *labels) for member in enumerate_members(3)]
+    modules = []
+    for job in jobs:
+        torch.manual_seed(job.member.seed)
+        modules.append(MultilayerPerceptron(30, [16], 1, dropout=0.2, batchnorm=True).to(device))
+    return course, jobs, modules
+
+
+@pytest.mark.parametrize("kind", ["stack", "loop", "own dropout"])
+def test_what_was_killed_on_a_gpu_goes_on_there(tmp_path, kind):
+    """Killed an epoch after the first is kept; dropout of torch's own draws from the GPU's random state."""
+
+    def train(journal, tick=lambda: None):
+        course, jobs, modules = training_on("cuda")
+        if kind == "stack":
+            return train_stack(course, jobs, modules, tick, journal.part("stack"))[0]
+        if kind == "own dropout":
+            modules[0] = torch.nn.Sequential(modules[0].hidden, torch.nn.Dropout(0.3), modules[0].output)
+        return train_member(course, jobs[0], modules[0], tick, journal.part("member"))
+
+    def die():
+        if journal.path.exists():
+            raise KeyboardInterrupt
+
+    expected = train(Journal())
+    journal = Journal(tmp_path / "train.safetensors", lambda: "key", seconds=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(journal, die)
+    found = train(Journal(journal.path, lambda: "key"))
+    assert found.losses == expected.losses
+    assert all(torch.equal(found.state[name], own) for name, own in expected.state.items())
+
+
+def test_a_stack_on_a_gpu_learns_what_the_loop_on_a_cpu_learns():
     fits = []
     for device in DEVICES:
-        samples = [Samples((part.to(device),), {}) for part in (inputs[:160], inputs[160:])]
-        labels = [Labels(part.to(device)) for part in (target[:160], target[160:])]
-        course = Course("gpu", "regression", 0, resolve({"epochs": 4, "batch_size": 32}), *samples)
-        jobs = [Job(member, torch.arange(160), *labels) for member in members]
-        modules = []
-        for member in members:
-            torch.manual_seed(member.seed)
-            modules.append(MultilayerPerceptron(30, [16], 1, dropout=0.2, batchnorm=True).to(device))
+        course, jobs, modules = training_on(device)
         fits.append(
             train_stack(course, jobs, modules)
             if device == "cuda"
