@@ -161,7 +161,8 @@ def journal_of(snakemake: Any, device: torch.device) -> Journal:
 
     def key() -> str:
         params = json.dumps(dict(snakemake.params.items()), sort_keys=True, default=str)
-        files = sha256_of_all(sorted(str(file) for file in snakemake.input))
+        # Of a folder among them, the files that are read are inputs themselves.
+        files = sha256_of_all(sorted(str(file) for file in snakemake.input if Path(file).is_file()))
         cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
         kind = device.type, cuda, torch.backends.cpu.get_cpu_capability(), torch.__version__
         return sha256("\n".join((params, files, *kind)).encode()).hexdigest()
