@@ -69,3 +69,10 @@ def test_the_library_builds_with_all_its_slices_need(tmp_path):
     files = (ROOT / "workflow" / "consilience").rglob("*")
     wanted = {str(path.relative_to(ROOT / "workflow")) for path in files if path.suffix in PACKED}
     assert packed == wanted
+
+
+def test_hooks_before_a_commit_have_the_versions_of_the_lock():
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    pins = {pin for hook in local["hooks"] for pin in hook["additional_dependencies"]}
+    assert pins <= set(lock())
+    assert {pin.split("==")[0] for pin in pins} == {"ruff", "snakefmt"}
