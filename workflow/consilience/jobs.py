@@ -47,7 +47,8 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
             try:
                 yield logger
             except Exception:
-                # What it misses, the later run may have taken away.
+                # Raised again; but where the run is over, that is the reason: a later one may have taken away what was
+                # missed here, and an ordinary failure would let Snakemake remove what the later one has made.
                 runs.check()
                 raise
     except ConsilienceError as error:

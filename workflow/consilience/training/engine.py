@@ -139,7 +139,7 @@ class Fit:
         """Take the curve and the best state of an earlier try with the same module."""
         self.losses = [(training, validation) for training, validation in saved.facts["losses"]]
         self.best = saved.facts["best"]
-        self.state = {name: values.detach().clone() for name, values in module.state_dict().items()}
+        self.state = copied_state(module)
         copy_into(self.state, saved.tensors_of("best"))
 
 
@@ -214,7 +214,7 @@ class _Loop:
         """Train for an epoch, evaluate, and hold the state if it is the best so far."""
         training = _epoch(self.course, self.job, self.module, self.optimizer, self.batches)
         if self.fit.record(self.course, self.job.member, training, evaluate(self.course, self.job, self.module)):
-            self.fit.state = {name: values.detach().clone() for name, values in self.module.state_dict().items()}
+            self.fit.state = copied_state(self.module)
 
     def kept(self) -> State:
         """Return what `restore` needs to go on with the next epoch."""
@@ -239,6 +239,11 @@ class _Loop:
         torch.set_rng_state(random["cpu"])
         for device in self.devices:
             torch.cuda.set_rng_state(random["cuda"], device)
+
+
+def copied_state(module: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a module's state, which later steps leave alone."""
+    return {name: values.detach().clone() for name, values in module.state_dict().items()}
 
 
 def _changing(module: nn.Module) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import pad_sequence
 
 from consilience.resume import Part, State, copy_into, flat
-from consilience.training.engine import Batches, Course, Fit, Job, Labels, evaluation_rows
+from consilience.training.engine import Batches, Course, Fit, Job, Labels, copied_state, evaluation_rows
 from consilience.training.loss import batch_loss, sample_losses
 from consilience.training.optimizer import EPSILON, SECOND_MOMENT
 
@@ -151,7 +151,7 @@ class _Stack:
         with torch.no_grad():
             for name, values in {**self.parameters, **self.buffers}.items():
                 named[name].copy_(values[place])
-        return {name: values.clone() for name, values in self.module.state_dict().items()}
+        return copied_state(self.module)
 
     def kept(self) -> State:
         """Return what `restore` needs to go on with the next epoch."""
