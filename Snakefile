@@ -21,9 +21,7 @@ rule all:
     default_target: True
     input:
         "results/summary.tsv",
-        [target for study in STUDIES.values() for target in targets_of(study)],
-        lambda wildcards: [path for lists in EXTRA_LISTS.values() for path in lists.values()],
-        lambda wildcards: [path for extra in (EXTRA_NOTES, EXTRA_TARGETS) for paths in extra.values() for path in paths],
+        everything,
 
 
 rule fetch:

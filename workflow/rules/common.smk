@@ -172,6 +172,13 @@ def of_studies(path):
     return [f"results/{name}/{path}" for name in STUDIES]
 
 
+def everything(wildcards):
+    """All that studies and the rules of their slices make unasked; known once all rules are."""
+    extra = [path for lists in EXTRA_LISTS.values() for path in lists.values()]
+    extra += [path for more in (EXTRA_NOTES, EXTRA_TARGETS) for paths in more.values() for path in paths]
+    return [target for study in STUDIES.values() for target in targets_of(study)] + extra
+
+
 def told(domain, path, caption):
     """Mark a file of a slice's own for the report; `caption` names a text in the slice's captions."""
     text = domains.slices()[domain] / "captions" / f"{caption}.rst"
