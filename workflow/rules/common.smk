@@ -20,6 +20,7 @@ COMMAND_FOLDER = Path(os.environ.setdefault("CONSILIENCE_COMMAND_FOLDER", workfl
 from consilience import domains, runs
 from consilience.configuration import check_config, load_studies
 from consilience.errors import ConsilienceError
+from consilience.exhibits import Exhibit, exhibits_of
 from consilience.fingerprint import fingerprint
 from consilience.targets import EXPLANATIONS, check_targets, downloads_of, targets_of
 
@@ -51,6 +52,8 @@ NEVER = "(?!)"  # matches no name: the rule stands, and no study needs it
 # By study, what a slice's own rules add: lists of features that join the overlap (name to path), texts whose lines the
 # summary tells as notes, and all other files.
 EXTRA_LISTS, EXTRA_NOTES, EXTRA_TARGETS = {}, {}, {}
+# What the reports show, in the order the rules are read: filled by exhibit() and told().
+EXHIBITS = []
 # By study, what a slice's own rules make only where somebody asks for it: paths, in which {name} stands for any text
 # without a slash.
 ON_REQUEST = {}
@@ -179,10 +182,21 @@ def everything(wildcards):
     return [target for study in STUDIES.values() for target in targets_of(study)] + extra
 
 
+def exhibit(path, caption, section, domain=None):
+    """Mark what a rule makes, a path or several, for both reports: that of the chain, and Snakemake's --report.
+
+    `caption` names a text in workflow/report, or in the captions of the slice whose rule it is.
+    """
+    folder = domains.slices()[domain] / "captions" if domain else LIBRARY / "report"
+    text = str(folder / f"{caption}.rst")
+    paths = [path] if isinstance(path, str) else path
+    EXHIBITS.extend(Exhibit(one, text, section, domain) for one in paths)
+    return report(path, caption=text, category="{study}", subcategory=section)
+
+
 def told(domain, path, caption):
-    """Mark a file of a slice's own for the report; `caption` names a text in the slice's captions."""
-    text = domains.slices()[domain] / "captions" / f"{caption}.rst"
-    return report(path, caption=str(text), category="{study}", subcategory=f"{domain} analysis")
+    """Mark a file of a slice's own for the reports; `caption` names a text in the slice's captions."""
+    return exhibit(path, caption, f"{domain} analysis", domain)
 
 
 def slice_rules():

@@ -13,12 +13,7 @@ for study_name, study in STUDIES.items():
             negative=[f"results/{{study}}/top/{model}_negative.csv" for model in study.explained],
             matrix="results/{study}/top_matrix.csv",
             drivers="results/{study}/drivers.csv",
-            top=report(
-                "results/{study}/top_drivers.csv",
-                caption="../report/drivers_table.rst",
-                category="{study}",
-                subcategory="drivers",
-            ),
+            top=exhibit("results/{study}/top_drivers.csv", "drivers_table", "drivers"),
         log:
             "logs/{study}/consensus.log",
         benchmark:
@@ -51,24 +46,11 @@ for study_name, study in STUDIES.items():
             drivers="results/{study}/drivers.csv",
             top="results/{study}/top_drivers.csv",
         output:
-            lists=report(
-                [f"results/{{study}}/figures/top_{model}.png" for model in study.explained],
-                caption="../report/top_lists.rst",
-                category="{study}",
-                subcategory="drivers",
+            lists=exhibit(
+                [f"results/{{study}}/figures/top_{model}.png" for model in study.explained], "top_lists", "drivers"
             ),
-            positive=report(
-                "results/{study}/figures/top_drivers_positive.png",
-                caption="../report/top_drivers.rst",
-                category="{study}",
-                subcategory="drivers",
-            ),
-            negative=report(
-                "results/{study}/figures/top_drivers_negative.png",
-                caption="../report/top_drivers.rst",
-                category="{study}",
-                subcategory="drivers",
-            ),
+            positive=exhibit("results/{study}/figures/top_drivers_positive.png", "top_drivers", "drivers"),
+            negative=exhibit("results/{study}/figures/top_drivers_negative.png", "top_drivers", "drivers"),
         log:
             "logs/{study}/consensus_figures.log",
         benchmark:

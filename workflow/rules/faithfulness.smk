@@ -11,19 +11,9 @@ for study_name, study in STUDIES.items():
             ensemble="results/{study}/models/{model}/ensemble.safetensors",
             attributions=[f"results/{{study}}/attributions/{{model}}/{method}.h5" for method in study.methods],
         output:
-            scores=report(
-                "results/{study}/faithfulness/{model}.tsv",
-                caption="../report/faithfulness_table.rst",
-                category="{study}",
-                subcategory="faithfulness",
-            ),
+            scores=exhibit("results/{study}/faithfulness/{model}.tsv", "faithfulness_table", "faithfulness"),
             curves="results/{study}/faithfulness/{model}_curves.tsv",
-            figure=report(
-                "results/{study}/figures/faithfulness_{model}.png",
-                caption="../report/faithfulness.rst",
-                category="{study}",
-                subcategory="faithfulness",
-            ),
+            figure=exhibit("results/{study}/figures/faithfulness_{model}.png", "faithfulness", "faithfulness"),
         log:
             "logs/{study}/faithfulness/{model}.log",
         benchmark:

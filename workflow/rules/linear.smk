@@ -35,12 +35,7 @@ rule linear_figures:
         coefficients="results/{study}/linear/coefficients.tsv",
         metrics="results/{study}/linear/metrics.json",
     output:
-        report(
-            "results/{study}/figures/linear.png",
-            caption="../report/linear.rst",
-            category="{study}",
-            subcategory="linear",
-        ),
+        exhibit("results/{study}/figures/linear.png", "linear", "linear"),
     log:
         "logs/{study}/linear_figures.log",
     benchmark:

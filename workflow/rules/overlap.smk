@@ -6,24 +6,9 @@ rule overlap:
         drivers="results/{study}/drivers.csv",
         lists=lambda wildcards: list(EXTRA_LISTS.get(wildcards.study, {}).values()),
     output:
-        overlap=report(
-            "results/{study}/overlap.csv",
-            caption="../report/overlap_table.rst",
-            category="{study}",
-            subcategory="overlap",
-        ),
-        positive=report(
-            "results/{study}/venn_positive.png",
-            caption="../report/venn.rst",
-            category="{study}",
-            subcategory="overlap",
-        ),
-        negative=report(
-            "results/{study}/venn_negative.png",
-            caption="../report/venn.rst",
-            category="{study}",
-            subcategory="overlap",
-        ),
+        overlap=exhibit("results/{study}/overlap.csv", "overlap_table", "overlap"),
+        positive=exhibit("results/{study}/venn_positive.png", "venn", "overlap"),
+        negative=exhibit("results/{study}/venn_negative.png", "venn", "overlap"),
     log:
         "logs/{study}/overlap.log",
     benchmark:
@@ -54,18 +39,8 @@ rule recovery:
         attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
         coefficients="results/{study}/linear/coefficients.tsv",
     output:
-        table=report(
-            "results/{study}/recovery.tsv",
-            caption="../report/recovery_table.rst",
-            category="{study}",
-            subcategory="recovery",
-        ),
-        figure=report(
-            "results/{study}/figures/recovery.png",
-            caption="../report/recovery.rst",
-            category="{study}",
-            subcategory="recovery",
-        ),
+        table=exhibit("results/{study}/recovery.tsv", "recovery_table", "recovery"),
+        figure=exhibit("results/{study}/figures/recovery.png", "recovery", "recovery"),
     log:
         "logs/{study}/recovery.log",
     benchmark:

@@ -62,7 +62,7 @@ rule prepare:
         tables=lambda wildcards: list(study_of(wildcards).tables),
     output:
         dataset="results/{study}/dataset.h5",
-        audit=report("results/{study}/audit.tsv", caption="../report/audit.rst", category="{study}", subcategory="data"),
+        audit=exhibit("results/{study}/audit.tsv", "audit", "data"),
     log:
         "logs/{study}/prepare.log",
     benchmark:

@@ -7,12 +7,7 @@ rule split:
     output:
         split="results/{study}/split.tsv",
         facts="results/{study}/split.json",
-        audit=report(
-            "results/{study}/split_audit.tsv",
-            caption="../report/split_audit.rst",
-            category="{study}",
-            subcategory="data",
-        ),
+        audit=exhibit("results/{study}/split_audit.tsv", "split_audit", "data"),
     log:
         "logs/{study}/split.log",
     benchmark:

@@ -43,18 +43,8 @@ rule training_figures:
         predictions=of_models("results/{study}/models/{model}/predictions.tsv"),
         metrics=of_models("results/{study}/models/{model}/metrics.json"),
     output:
-        loss=report(
-            "results/{study}/figures/loss.png",
-            caption="../report/loss.rst",
-            category="{study}",
-            subcategory="training",
-        ),
-        prediction=report(
-            "results/{study}/figures/prediction.png",
-            caption="../report/prediction.rst",
-            category="{study}",
-            subcategory="training",
-        ),
+        loss=exhibit("results/{study}/figures/loss.png", "loss", "training"),
+        prediction=exhibit("results/{study}/figures/prediction.png", "prediction", "training"),
     log:
         "logs/{study}/training_figures.log",
     benchmark:
