@@ -10,6 +10,7 @@ from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
 from consilience.linear import features as module
 from consilience.linear.features import feature_table, standardize
+from consilience.scaling import FLOOR
 
 SAMPLES = 23
 IMAGE = np.array([[0, 0, 3], [3, 1, -1], [1, 0, 3], [2, 2, 2]])
@@ -92,13 +93,22 @@ def test_standardization_is_numpys_with_the_floor_of_the_branch(monkeypatch):
     wide = table.astype(np.float64)
     np.testing.assert_allclose(fitted.center, np.nanmean(wide, axis=0), rtol=1e-12)
     np.testing.assert_allclose(fitted.deviation, np.nanstd(wide, axis=0), rtol=1e-9)
-    floors = [module.FLOOR * np.sqrt(np.mean(fitted.deviation[own] ** 2)) for own in (slice(3), slice(3, 6))]
+    floors = [FLOOR * np.sqrt(np.mean(fitted.deviation[own] ** 2)) for own in (slice(3), slice(3, 6))]
     np.testing.assert_allclose(fitted.scale, np.maximum(fitted.deviation, np.repeat(floors, 3)), rtol=1e-12)
     assert (fitted.scale > fitted.deviation).tolist() == [False, False, True, False, False, True]
     expected = np.nan_to_num((wide - fitted.center) / fitted.scale)
     result = fitted.apply(table)
     assert result is table and result.dtype == np.float32
     np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+def test_columns_of_own_units_have_no_floor():
+    table = np.random.default_rng(4).normal(size=(50, 4)).astype(np.float32) * np.float32([1e5, 1e-4, 0, 3])
+    fitted = standardize(table, np.array(["own", "own", "own", "shared"]), ["own"])
+    np.testing.assert_array_equal(fitted.scale[[0, 1, 3]], fitted.deviation[[0, 1, 3]])
+    other = np.full((2, 4), 1e6, np.float32)
+    assert (fitted.apply(other)[:, 2] == 0).all()
+    assert fitted.deviation[2] / fitted.scale[2] == 0
 
 
 def test_what_is_constant_or_absent_throughout_becomes_zero():

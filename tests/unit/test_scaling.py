@@ -49,6 +49,21 @@ def test_feature_scaling_is_standard_scaling_for_any_block(tmp_path, images, mon
     )
 
 
+def test_columns_of_own_units_are_standardized_whatever_their_size(tmp_path):
+    """A floor relative to the others would make nothing of the small one; what is constant in training says nothing."""
+    sizes = np.array([1e4, 1, 1e-4, 0], np.float32)
+    inputs = np.random.default_rng(0).normal(3, 1, (60, 4)).astype(np.float32) * sizes
+    inputs[50:, 3] = 1e6
+    rows = np.arange(40)
+    with Dataset.open(write(tmp_path / "d.h5", inputs, "column")) as dataset:
+        fitted = fit(dataset, "x", rows)
+    expected = StandardScaler().fit_transform(inputs[:40, :3].astype(np.float64))
+    assert np.allclose(apply(fitted, inputs)[:40, :3], expected, rtol=1e-4, atol=1e-4)
+    assert (apply(fitted, inputs)[:, 3] == 0).all()
+    assert (fitted.spread / fitted.scale).tolist() == pytest.approx([1, 1, 1, 0])
+    assert unit_of_noise(fitted, "column") == pytest.approx(np.sqrt(3 / 4))
+
+
 @pytest.mark.parametrize(("how", "axes"), [("band", (0, 1)), ("scalar", (0, 1, 2))])
 def test_scaling_together(tmp_path, images, tiny_blocks, how, axes):
     rows = np.arange(5, 35)

@@ -97,8 +97,14 @@ class Study:
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """The part of the settings that preparation sees: all but the chain's and what comes after it."""
-        return self._before("encoding", "analysis")
+        """The part of the settings that preparation sees: all but the chain's and what comes after it.
+
+        Of the chain's sections, the keys that the slice's schema names under `preparation`.
+        """
+        return self._before("encoding", "analysis") | {
+            section: {key: self.settings[section][key] for key in keys}
+            for section, keys in slice_schema(self.domain).get("preparation", {}).items()
+        }
 
     @property
     def encoding(self) -> dict[str, Any]:
@@ -196,9 +202,10 @@ def check_config(config: Mapping[str, Any], file: str = "config.yaml or --config
 def slice_schema(domain: str) -> dict[str, Any]:
     """Read a slice's schema.yaml.
 
-    It has `sources` by kind, `properties`, `required`, the keys that `simulation` depends on, those that `encoding`
-    sees and preparation does not, those that only the slice's `analysis` sees, the facts of its own attribution
-    `methods`, and those of all domains' that are `unsuited` for its networks, with the reason.
+    It has `sources` by kind, `properties`, `required`, the keys that `simulation` depends on, those of the chain's
+    sections that `preparation` sees, those that `encoding` sees and preparation does not, those that only the slice's
+    `analysis` sees, the facts of its own attribution `methods`, and those of all domains' that are `unsuited` for its
+    networks, with the reason.
     """
     return read_yaml(slices()[domain] / "schema.yaml")
 

@@ -29,7 +29,7 @@ from consilience.errors import ConsilienceError, nearest
 from consilience.files import read_h5, read_strings
 
 TASKS = ("regression", "classification", "votes")
-SCALINGS = ("feature", "band", "scalar", "none")
+SCALINGS = ("feature", "column", "band", "scalar", "none")
 REDUCTIONS = ("mean", "sum")
 
 

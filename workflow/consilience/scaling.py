@@ -1,8 +1,9 @@
 """Scaling of inputs, branch by branch: fitted on the training role, stored with the weights.
 
 Unscaled inputs cost more than any other choice: attribution then follows the features' variance. What is scaled
-together is the branch's own property (`Branch.scaling`): `feature` scales every element by itself, `band` every index
-of the last axis over all others, `scalar` the whole branch, and `none` leaves it as it is.
+together is the branch's own property (`Branch.scaling`): `feature` scales every element by itself, `column` too, where
+every element has a unit of its own, `band` every index of the last axis over all others, `scalar` the whole branch, and
+`none` leaves it as it is.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def fit(dataset: Dataset, branch: str, rows: np.ndarray) -> Scaling:
     """Fit the scaling of `branch` on `rows` (sample indices), streaming; what is masked is left out.
 
     Standard deviations are those of the population (divided by n), with a floor of `FLOOR` times the root mean square
-    of all of the branch; a branch that is constant altogether has scale 1. Raises ConsilienceError without rows.
+    of all of the branch; a branch that is constant altogether has scale 1. A `column` knows no floor, for no other has
+    its unit; one that is constant has an infinite scale, so that it is 0 even where it varies. Raises ConsilienceError
+    without rows.
     """
     if not len(rows):
         raise ConsilienceError(f"{dataset.path}: branch {branch}: no training rows to fit the scaling on")
@@ -63,13 +66,20 @@ def fit(dataset: Dataset, branch: str, rows: np.ndarray) -> Scaling:
     if part.scaling == "none":
         unscaled = identity(part.shape)
         return Scaling(unscaled.center, unscaled.scale, spread.astype(np.float32))
-    axes = {"feature": (), "band": tuple(range(len(part.shape) - 1)), "scalar": tuple(range(len(part.shape)))}
-    center, deviation = _pool(count, mean, squares, axes[part.scaling])
+    axes = {"band": tuple(range(len(part.shape) - 1)), "scalar": tuple(range(len(part.shape)))}
+    center, deviation = _pool(count, mean, squares, axes.get(part.scaling, ()))
     # What rounding leaves of a constant is no deviation.
     deviation = np.where(deviation > ROUNDING * np.abs(center), deviation, 0)
-    scale = np.maximum(deviation, FLOOR * np.sqrt(np.mean(deviation**2)))
-    scale[scale == 0] = 1
+    scale = floored(deviation, own_units=part.scaling == "column")
     return Scaling(center.astype(np.float32), scale.astype(np.float32), spread.astype(np.float32))
+
+
+def floored(deviation: np.ndarray, own_units: bool) -> np.ndarray:
+    """Return scales for the standard deviations of a branch; `own_units` where no two elements share a unit."""
+    if own_units:
+        return np.where(deviation > 0, deviation, np.inf)
+    scale = np.maximum(deviation, FLOOR * np.sqrt(np.mean(deviation**2)))
+    return np.where(scale > 0, scale, 1)
 
 
 def _moments(dataset: Dataset, branch: Branch, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from consilience.dataset import Branch, Dataset
-from consilience.scaling import FLOOR
+from consilience.scaling import floored
 
 BLOCK_BYTES = 2**25
 # A deviation below this share of the mean is the rounding of that mean: the float32 values are all the same.
@@ -76,8 +77,8 @@ class _Reduction:
 class Standardization:
     """Center and scale (features,) of a feature table, and the standard deviations, all float64.
 
-    `scale` is the deviation with a floor of `FLOOR` times the root mean square of those of the same branch, as for
-    networks: what hardly varies in training is not blown up. A coefficient on the standardized scale times
+    `scale` is the deviation with the floor that networks have (`scaling.fit`): what hardly varies in training is not
+    blown up. A coefficient on the standardized scale times
     `deviation / scale` is per standard deviation of the feature, and zero for one that is constant.
     """
 
@@ -98,9 +99,10 @@ def _height(table: np.ndarray) -> int:
     return max(1, BLOCK_BYTES // (8 * table.shape[1]))
 
 
-def standardize(table: np.ndarray, branches: np.ndarray) -> Standardization:
+def standardize(table: np.ndarray, branches: np.ndarray, own_units: Collection[str] = ()) -> Standardization:
     """Fit a standardization on a table (rows, features), whose features are of `branches` (features,) names.
 
+    The features of branches among `own_units` have no unit in common (scaling `column`), and so no floor.
     Deviations are those of the population; NaN is left out, and a feature that is NaN throughout is constant.
     """
     count = np.zeros(table.shape[1])
@@ -114,9 +116,8 @@ def standardize(table: np.ndarray, branches: np.ndarray) -> Standardization:
         squares += np.nansum((table[start : start + _height(table)] - center) ** 2, axis=0)
     deviation = np.sqrt(squares / np.maximum(count, 1))
     deviation[deviation <= ROUNDING * np.abs(center)] = 0
-    scale = deviation.copy()
+    scale = np.empty_like(deviation)
     for name in np.unique(branches):
         own = branches == name
-        scale[own] = np.maximum(scale[own], FLOOR * np.sqrt(np.mean(deviation[own] ** 2)))
-    scale[scale == 0] = 1
+        scale[own] = floored(deviation[own], name in own_units)
     return Standardization(center, scale, deviation)

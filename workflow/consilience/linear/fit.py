@@ -72,7 +72,8 @@ def fit_linear(
         logger.info(told, len(train), len(available))
     groups = split["group"].to_numpy().astype(str)
     table = feature_table(dataset, train)
-    standardization = standardize(table, dataset.features["branch"].to_numpy())
+    own_units = [name for name, branch in dataset.branches.items() if branch.scaling == "column"]
+    standardization = standardize(table, dataset.features["branch"].to_numpy(), own_units)
     X, X_test = standardization.apply(table), standardization.apply(feature_table(dataset, test))
     regression = dataset.task == "regression"
     target = dataset.target if regression else _fractions(dataset)
