@@ -8,7 +8,7 @@ import pytest
 from consilience import summary
 from consilience.evaluation import best_loss
 from consilience.files import write_json, write_table
-from consilience.summary import StudyResults, note_lines, summary_lines, summary_row
+from consilience.summary import StudyResults, notes_of, summary_lines, summary_row
 
 
 def metrics(value, trivial, task, name, groups=30, **training):
@@ -122,8 +122,8 @@ def test_what_was_fitted_on_a_sample_is_told_once():
         "the networks were validated on a seeded sample of 10 of 27 rows (training.maximum_samples)",
         "the linear models were fitted on a seeded sample of 30 of 54 rows (linear.maximum_samples)",
     ]
-    assert [line.strip(" ").removeprefix("note").strip() for line in note_lines(found)][:3] == expected
-    assert note_lines(study(**sampled(54, 27, 54), fitted={"n": 54, "available": 54})) == []
+    assert [line.strip(" ").removeprefix("note").strip() for line in notes_of(found)][:3] == expected
+    assert notes_of(study(**sampled(54, 27, 54), fitted={"n": 54, "available": 54})) == []
 
 
 def test_the_row_names_what_validation_and_the_consensus_choose():
@@ -217,4 +217,4 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
     ],
 )
 def test_what_is_weak_is_said(changes, expected):
-    assert note_lines(study(**changes)) == [f"  note       {text}" for text in expected]
+    assert notes_of(study(**changes)) == [f"  note       {text}" for text in expected]

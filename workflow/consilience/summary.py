@@ -163,7 +163,7 @@ def summary_lines(study: StudyResults) -> list[str]:
         f"{study.audit['samples_before'].iloc[0]} read, {study.drivers['feature'].nunique()} features",
         *excluded_lines(study),
         *metric_lines(study),
-        *note_lines(study),
+        *(f"  note       {note}" for note in notes_of(study)),
     ]
     for target in study.targets:
         label = f"{target}: " if len(study.targets) > 1 else ""
@@ -198,7 +198,7 @@ def metric_lines(study: StudyResults) -> list[str]:
     ]
 
 
-def note_lines(study: StudyResults) -> list[str]:
+def notes_of(study: StudyResults) -> list[str]:
     """Return what a reader should know before trusting the drivers."""
     notes = []
     linear, test = study.linear[study.linear_kind], study.networks[study.network]["test"]
@@ -234,7 +234,7 @@ def note_lines(study: StudyResults) -> list[str]:
         f"{'' if study.check(model, 'deletion', 'area_minus_random', 'high') >= 0 else ' (too few groups to tell)'}"
         for model in unfaithful
     ]
-    return [f"  note       {note}" for note in [*notes, *study.own_notes]]
+    return [*notes, *study.own_notes]
 
 
 def chance_notes(study: StudyResults) -> list[str]:
