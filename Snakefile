@@ -17,6 +17,9 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 
 
+from consilience import terminal
+
+
 rule all:
     default_target: True
     input:
@@ -51,6 +54,7 @@ check_asked()
 
 onstart:
     runs.begin()
+    terminal.shorten()
 
 
 onsuccess:

@@ -12,6 +12,7 @@ from consilience import runs
 from consilience.errors import ConsilienceError
 from consilience.files import read_json, write_json
 from consilience.jobs import job
+from consilience.terminal import reason_in
 
 LEFT_BEHIND = "a later run of the workflow has begun in this folder"
 
@@ -63,8 +64,14 @@ def test_an_error_for_people_is_one_line_and_its_trace_goes_to_the_log(snakemake
     with pytest.raises(SystemExit) as stopped, job(snakemake):
         raise ConsilienceError("counts.h5: no gene 'IRF2BP'")
     assert stopped.value.code == 1
-    assert capsys.readouterr().err == "Error in train (study mine, model mlp_8): counts.h5: no gene 'IRF2BP'\n"
-    assert "Traceback" in Path(snakemake.log[0]).read_text()
+    reason, path = "Error in train (study mine, model mlp_8): counts.h5: no gene 'IRF2BP'", snakemake.log[0]
+    assert capsys.readouterr().err == f"{reason}; log: {path}\n"
+    lines = Path(path).read_text().splitlines()
+    assert [line[9:] for line in lines[1:] if line[9:].startswith(("Traceback", "Error"))] == [
+        "Traceback (most recent call last):",
+        reason,
+    ]
+    assert lines[-1][9:] == reason == reason_in(path)
 
 
 def test_notes_follow_the_line(snakemake, capsys):
@@ -72,15 +79,19 @@ def test_notes_follow_the_line(snakemake, capsys):
     error.add_note("step  samples")
     with pytest.raises(SystemExit), job(snakemake):
         raise error
-    assert capsys.readouterr().err == "Error in train (study mine, model mlp_8): no sample passes\nstep  samples\n"
+    reason, path = "Error in train (study mine, model mlp_8): no sample passes", snakemake.log[0]
+    assert capsys.readouterr().err == f"{reason}; log: {path}\nstep  samples\n"
+    assert reason_in(path) == reason
 
 
-def test_an_unexpected_error_names_the_log(snakemake, capsys):
+def test_an_unexpected_error_says_that_it_is_one(snakemake, capsys):
     with pytest.raises(SystemExit), job(snakemake):
-        raise KeyError("member")
-    assert capsys.readouterr().err.startswith(
-        "Error in train (study mine, model mlp_8): KeyError: 'member' (a fault of the workflow; see "
-    )
+        raise KeyError("member\nof a crowd")
+    reason = "Error in train (study mine, model mlp_8): KeyError: 'member\\nof a crowd' (a fault of the workflow)"
+    assert capsys.readouterr().err == f"{reason}; log: {snakemake.log[0]}\n"
+    with pytest.raises(SystemExit), job(snakemake):
+        raise RuntimeError("shapes differ:\n3 and 4")
+    assert reason_in(snakemake.log[0]).endswith("RuntimeError: shapes differ: 3 and 4 (a fault of the workflow)")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -136,20 +138,16 @@ def test_the_first_layer_that_labels_train_is_the_heads():
 def test_progress_counts_the_encoders_epochs(path, monkeypatch):
     counted = []
 
-    class Bar:
-        def __init__(self, total, **_):
-            counted.append([total, 0])
+    @contextmanager
+    def counting(description, unit, total):
+        counted.append([total, 0])
 
-        def update(self, count=1):
+        def advance(count=1):
             counted[-1][1] += count
 
-        def __enter__(self):
-            return self
+        yield advance
 
-        def __exit__(self, *_):
-            return False
-
-    monkeypatch.setattr("consilience.training.train.tqdm", Bar)
+    monkeypatch.setattr("consilience.training.train.progress", counting)
     trained(path, {**SHORT, "patience": 100})
     assert counted == [[2 * 6 + 4, 2 * 6 + 4]]
 

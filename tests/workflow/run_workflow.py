@@ -23,9 +23,9 @@ def no_network():
     return next((words for words in tries if found and subprocess.run([*words, "true"]).returncode == 0), [])
 
 
-def command(directory, *arguments, cores=2, studies=STUDIES, workflow=ROOT, names=()):
+def command(directory, *arguments, cores=2, studies=STUDIES, domains=DOMAINS, workflow=ROOT, names=()):
     """The command line that runs Snakemake in `directory`; without `cores` it says nothing of them."""
-    config = [f"studies_directory={studies}", f"domains_directory={DOMAINS}"]
+    config = [f"studies_directory={studies}", f"domains_directory={domains}"]
     config += [f"studies=[{','.join(names)}]"] if names else []
     words = [sys.executable, "-m", "snakemake", "--snakefile", workflow / "Snakefile", "--directory", directory]
     words += ["--cores", cores] if cores else []

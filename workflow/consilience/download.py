@@ -12,12 +12,12 @@ from typing import BinaryIO
 
 import requests
 from requests.adapters import HTTPAdapter
-from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from consilience.errors import ConsilienceError
 from consilience.files import sha256
+from consilience.progress import progress
 
 BLOCK = 2**16  # what a connection that breaks may cost
 TIMEOUT_SECONDS = 60
@@ -28,7 +28,7 @@ PARTIAL = requests.codes.partial_content
 NO_SUCH_RANGE = requests.codes.requested_range_not_satisfiable
 
 
-def download(url: str, checksum: str, path: Path, progress: bool = False) -> None:
+def download(url: str, checksum: str, path: Path) -> None:
     """Fetch `url` to `path`; what an earlier try left in `path.part` is continued where the server allows ranges.
 
     Raises ConsilienceError where the server refuses or cannot be reached, the connection keeps breaking, the disk is
@@ -40,7 +40,7 @@ def download(url: str, checksum: str, path: Path, progress: bool = False) -> Non
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(part) as file:
             continued = file.tell() > 0
-            _fetch(url, file, progress)
+            _fetch(url, file)
             file.flush()
             found = sha256(part)
             if found != checksum.lower():
@@ -75,7 +75,7 @@ def _locked(part: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _fetch(url: str, file: BinaryIO, progress: bool) -> None:
+def _fetch(url: str, file: BinaryIO) -> None:
     """Append what is left of `url`; a connection that breaks is made again."""
     session = requests.Session()
     # The bytes as they lie on the server: what is compressed on its way can be neither counted nor continued.
@@ -86,7 +86,7 @@ def _fetch(url: str, file: BinaryIO, progress: bool) -> None:
     breaks, most = 0, file.tell()
     while True:
         try:
-            return _continue(session, url, file, progress)
+            return _continue(session, url, file)
         except HTTPError as error:
             # Only those count that brought nothing new: some proxies break every connection after a while.
             breaks = breaks + 1 if file.tell() <= most else 0
@@ -95,7 +95,7 @@ def _fetch(url: str, file: BinaryIO, progress: bool) -> None:
                 raise ConsilienceError(f"{url}: download failed ({error}); run again to continue it") from error
 
 
-def _continue(session: requests.Session, url: str, file: BinaryIO, progress: bool) -> None:
+def _continue(session: requests.Session, url: str, file: BinaryIO) -> None:
     have = file.tell()
     headers = {"Range": f"bytes={have}-"} if have else {}
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
@@ -104,16 +104,16 @@ def _continue(session: requests.Session, url: str, file: BinaryIO, progress: boo
             return  # the part is whole already; the checksum decides
         if have and status in (PARTIAL, NO_SUCH_RANGE) and not extent.startswith(f"bytes {have}-"):
             _empty(file)  # it offers other bytes than those that are missing
-            _continue(session, url, file, progress)
+            _continue(session, url, file)
             return
         response.raise_for_status()
         if status != PARTIAL:
             _empty(file)
         left, name = response.raw.length_remaining, Path(file.name).stem
-        with tqdm(total=left, unit="B", unit_scale=True, desc=name, disable=not progress) as bar:
+        with progress(f"downloading {name}", "B", left, scaled=True) as advance:
             for block in response.raw.stream(BLOCK, decode_content=False):
                 file.write(block)
-                bar.update(len(block))
+                advance(len(block))
 
 
 def _empty(file: BinaryIO) -> None:

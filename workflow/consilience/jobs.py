@@ -22,6 +22,7 @@ LIBRARY = "CONSILIENCE_LIBRARY"  # set by the workflow
 # Libraries tell of it in errors of many kinds, but in the system's words.
 DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
 MEMORY_IS_SHORT = ("CUDA out of memory", "can't allocate memory", "Unable to allocate")
+REASON = "Error in"  # so begins the line that says why a job failed, here and at the end of its log
 LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "h5py", "torch")
 
 
@@ -30,8 +31,9 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
     """Run a script's work: yield its logger, whose first line names seed, device and versions.
 
     A ConsilienceError ends the job with one line on the terminal, and so does a full disk or a want of memory; any
-    other error its kind and text. The traceback goes to the log. Threads come from `params.threads`, never from
-    --cores, since sums depend on them. No file gets its name where a later run of the workflow has begun (see `runs`).
+    other error its kind and text. The log, which the line names, has the traceback, and the same line as its last.
+    Threads come from `params.threads`, never from --cores, since sums depend on them. No file gets its name where a
+    later run of the workflow has begun (see `runs`).
     """
     path, params = Path(snakemake.log[0]), snakemake.params
     logger = logging.getLogger(consilience.__name__)
@@ -52,13 +54,13 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
                 runs.check()
                 raise
     except ConsilienceError as error:
-        _tell(_name(snakemake), str(error), error, logger)
+        _tell(_name(snakemake), str(error), error, path, logger)
         if isinstance(error, runs.LeftBehindError):
             runs.end_own_cluster_job()
         sys.exit(1)
     except Exception as error:
-        fault = f"{type(error).__name__}: {error} (a fault of the workflow; see {path})"
-        _tell(_name(snakemake), _want(error) or fault, error, logger)
+        fault = f"{type(error).__name__}: {error} (a fault of the workflow)"
+        _tell(_name(snakemake), _want(error) or fault, error, path, logger)
         sys.exit(1)
 
 
@@ -121,8 +123,11 @@ def _threads(count: int) -> Iterator[None]:
         yield
 
 
-def _tell(name: str, message: str, error: BaseException, logger: logging.Logger) -> None:
+def _tell(name: str, message: str, error: BaseException, log: Path, logger: logging.Logger) -> None:
+    reason, where = " ".join(f"{REASON} {name}: {message}".splitlines()), ""
     if logger.hasHandlers():
-        logger.error("".join(traceback.format_exception(error)))
-    notes = "\n".join(getattr(error, "__notes__", []))
-    print(f"Error in {name}: {message}" + (f"\n{notes}" if notes else ""), file=sys.stderr, flush=True)
+        where = f"; log: {log}"
+        logger.error("%s", "".join(traceback.format_exception(error)).rstrip())
+        logger.error("%s", reason)
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
+    print(f"{reason}{where}{notes}", file=sys.stderr, flush=True)

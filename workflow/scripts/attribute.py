@@ -3,7 +3,7 @@
 Each method has a file of its own.
 """
 
-import sys
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -18,13 +18,20 @@ from consilience.jobs import job
 from consilience.training.ensemble import Ensemble
 
 
-def describe(attributions: Attributions) -> str:
-    """Say what was explained, and how far the attributions miss the completeness that their method promises."""
-    said = f"{attributions.method}: {len(attributions.samples)} samples"
-    if not attributions.complete:
+def relative_gap(attributions: Attributions) -> float:
+    """Return the median completeness gap of a method that promises one, as a share of the median change."""
+    return float(np.median(attributions.gap) / max(np.median(attributions.scale), np.finfo(float).tiny))
+
+
+def describe(explained: Mapping[str, Attributions]) -> str:
+    """Say how much was explained, and which method misses the completeness that it promises by most."""
+    first = next(iter(explained.values()))
+    said = f"{len(first.samples)} samples, {len(first.features)} features, {len(explained)} methods"
+    gaps = {method: relative_gap(one) for method, one in explained.items() if one.complete}
+    if not gaps:
         return said
-    relative = np.median(attributions.gap) / max(np.median(attributions.scale), np.finfo(float).tiny)
-    return f"{said}, median completeness gap {np.median(attributions.gap):.2g} ({relative:.2%} of the median change)"
+    worst = max(gaps, key=gaps.__getitem__)
+    return f"{said}; largest median completeness gap {gaps[worst]:.2%} of the median change ({worst})"
 
 
 if "snakemake" in globals():
@@ -40,11 +47,12 @@ if "snakemake" in globals():
         with Dataset.open(snakemake.input.dataset) as dataset:
             explained = explain_model(
                 dataset, split, ensemble, module, params.attribution["methods"], params.attribution, params.seed,
-                device=device, progress=sys.stderr.isatty(),
-                own=own,
+                device=device, own=own,
             )  # fmt: skip
         for remark in next(iter(explained.values())).remarks:
             log.warning("%s: %s", model, remark)
         for method, attributions in explained.items():
             write(snakemake.output[method], attributions)
-            log.info("%s", describe(attributions))
+            if attributions.complete:
+                log.info("%s: median completeness gap %.2g of the median change", method, relative_gap(attributions))
+        log.info("%s", describe(explained))

@@ -3,7 +3,6 @@
 Its SHA-256 is checked before it gets its name.
 """
 
-import sys
 from pathlib import Path
 
 from consilience.download import download
@@ -13,5 +12,5 @@ if "snakemake" in globals():
     with job(snakemake) as log:
         path = Path(snakemake.output[0])
         url, checksum = snakemake.resources.url, snakemake.params.sha256
-        download(url, checksum, path, progress=sys.stderr.isatty())
+        download(url, checksum, path)
         log.info("%s: %d bytes", path.name, path.stat().st_size)

@@ -23,3 +23,5 @@ if "snakemake" in globals():
         write_json(output.facts, facts)
         journal.remove()
         log.info("%s", facts)
+        with Dataset.open(output.encoded) as dataset:
+            log.info("%d samples encoded by %d features", len(dataset), len(dataset.features))

@@ -3,8 +3,6 @@
 The tables hold the scores with their intervals, and the curves that the figure draws.
 """
 
-import sys
-
 import pandas as pd
 
 from consilience.attribution.methods import Own, method_named
@@ -40,8 +38,7 @@ if "snakemake" in globals():
         with Dataset.open(given.dataset) as dataset:
             found = measure(
                 dataset, split, ensemble, module, [read(path) for path in given.attributions], params.attribution,
-                **params.faithfulness, top=params.top, seed=params.seed, device=device,
-                progress=sys.stderr.isatty(), own=own,
+                **params.faithfulness, top=params.top, seed=params.seed, device=device, own=own,
             )  # fmt: skip
         write_table(output.scores, found.scores)
         write_table(output.curves, found.curves)

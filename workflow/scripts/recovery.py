@@ -48,4 +48,5 @@ if "snakemake" in globals():
         save_figure(output.figure, recovery_dots(table))
         consensus = table[(table["scope"] == "consensus") & (table["effect"] == "all")]
         best = consensus.groupby("method")["average_precision"].mean()
-        log.info("average precision of the consensus: %s", best.round(3).to_dict())
+        told = ", ".join(f"{method} {value:.3f}" for method, value in best.items())
+        log.info("average precision of the consensus: %s", told)

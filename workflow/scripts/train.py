@@ -3,8 +3,6 @@
 The trivial predictors are evaluated beside it.
 """
 
-import sys
-
 from consilience.dataset import Dataset
 from consilience.devices import choose_device
 from consilience.domains import slice_module
@@ -23,7 +21,7 @@ if "snakemake" in globals():
         with Dataset.open(snakemake.input.dataset) as dataset:
             trained = train_model(
                 dataset, split, build, params.specification, params.training, model, params.seed, params.device,
-                progress=sys.stderr.isatty(), journal=journal,
+                journal=journal,
             )  # fmt: skip
             metrics = evaluate_test_role(dataset, split, model, trained.predicted, params.seed)
         trained.ensemble.save(output.ensemble)

@@ -19,4 +19,4 @@ if "snakemake" in globals():
         write_table(snakemake.output.variance, everything)
         with whole(snakemake.output.note) as temporary:
             temporary.write_text(f"{names[0]} varies most\n", encoding="utf-8")
-        log.info("%s", ", ".join(names))
+        log.info("%s of %d features vary most", ", ".join(names), len(everything))

@@ -19,6 +19,7 @@ from consilience.attribution.split import Split
 from consilience.attribution.statistics import UnitSums
 from consilience.dataset import Dataset
 from consilience.errors import ConsilienceError
+from consilience.progress import progress
 from consilience.scaling import Scaling, apply, scaled_inputs, unit_of_noise
 from consilience.training.members import stable_seed
 
@@ -214,13 +215,16 @@ class BatchReader:
         references = check_references(batch.inputs, tuple(self._tensor(array) for array in source(rows)))
         return batch.keep_masked(references)
 
-    def batches(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Cut `rows` into batches whose gradients fit in memory, of `internal_batch` rows at most."""
+    def batches(self, rows: np.ndarray, description: str = "asking networks") -> Iterator[np.ndarray]:
+        """Cut `rows` into batches whose gradients fit in memory, of `internal_batch` rows at most, with a bar."""
         elements = sum(branch.elements for branch in self.dataset.branches.values())
         fitting = GRADIENT_NUMBERS // (self.function.members * self.function.targets * elements)
         size = max(1, min(fitting, self.settings["internal_batch"]))
-        for start in range(0, len(rows), size):
-            yield rows[start : start + size]
+        with progress(description, "sample", len(rows)) as advance:
+            for start in range(0, len(rows), size):
+                part = rows[start : start + size]
+                yield part
+                advance(len(part))
 
     @cached_property
     def sums(self) -> UnitSums:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from consilience.attribution.batches import BatchReader
 from consilience.attribution.function import EnsembleFunction, target_map
@@ -46,7 +45,6 @@ def explain_model(
     settings: Mapping[str, Any],
     seed: int,
     device: str = "cpu",
-    progress: bool = False,
     own: Own | None = None,
 ) -> dict[str, Attributions]:
     """Return the attributions of a model's ensemble by every one of `methods`.
@@ -72,7 +70,7 @@ def explain_model(
     if settings["class_of"] == "prediction" and labels is not None:
         classes = predicted_classes(reader, real, rows, labels)
         _check_classes(dataset, classes, rows, "is predicted for no sample")
-    gathered = _gather(reader, chosen, rows, classes, progress)
+    gathered = _gather(reader, chosen, rows, classes)
     suited = np.flatnonzero(split["role"] == "test")
     if settings["showcase_confidence"] is not None and labels is not None:
         suited = confident(reader, real, suited, labels, settings["showcase_confidence"])
@@ -203,7 +201,7 @@ def predicted_classes(
 
 
 def _gather(
-    reader: BatchReader, methods: Sequence[Method], rows: np.ndarray, labels: np.ndarray | None, progress: bool
+    reader: BatchReader, methods: Sequence[Method], rows: np.ndarray, labels: np.ndarray | None
 ) -> dict[str, dict[str, Any]]:
     """Return by method `all`, `own_class`, `gap` and `scale`, as in `Attributions`."""
     dataset, scalings = reader.dataset, reader.scalings
@@ -215,17 +213,15 @@ def _gather(
     direction = Direction(sums, len(dataset.classes), rises)
     magnitudes = {method.name: Magnitude(sums, len(dataset.classes)) for method in methods}
     gaps: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {method.name: [] for method in methods}
-    with tqdm(total=len(rows), desc="explaining", unit="sample", disable=not progress) as bar:
-        for part in reader.batches(rows):
-            batch = reader.read(part)
-            own = None if labels is None else labels[part]
-            direction.add(batch.values_and_gradients[1], own)
-            for method in methods:
-                attributions = batch.attribute(method, reader.settings)
-                magnitudes[method.name].add(attributions, own)
-                if method.complete:
-                    gaps[method.name].append(batch.gap(method, attributions))
-            bar.update(len(part))
+    for part in reader.batches(rows, "explaining"):
+        batch = reader.read(part)
+        own = None if labels is None else labels[part]
+        direction.add(batch.values_and_gradients[1], own)
+        for method in methods:
+            attributions = batch.attribute(method, reader.settings)
+            magnitudes[method.name].add(attributions, own)
+            if method.complete:
+                gaps[method.name].append(batch.gap(method, attributions))
     return {name: _statistics(magnitude, direction) | _joined(gaps[name]) for name, magnitude in magnitudes.items()}
 
 
@@ -254,7 +250,7 @@ def _joined(gaps: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray |
 def _showcase(reader: BatchReader, methods: Sequence[Method], rows: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
     """Return by method and branch the whole attributions, float32 (members, targets, rows, *shape)."""
     maps: dict[str, list[list[np.ndarray]]] = {method.name: [] for method in methods}
-    for part in reader.batches(rows):
+    for part in reader.batches(rows, "explaining whole samples"):
         batch = reader.read(part)
         for method in methods:
             attributions = batch.attribute(method, reader.settings)

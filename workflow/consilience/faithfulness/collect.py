@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm
 
 from consilience.attribution.batches import Batch
 from consilience.attribution.function import EnsembleFunction, Tensors
@@ -52,7 +51,7 @@ class Trained:
     sums: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def explain_trained(subject: Subject, codes: np.ndarray, seed: int, bar: tqdm) -> Trained:
+def explain_trained(subject: Subject, codes: np.ndarray, seed: int, advance: Callable) -> Trained:
     """Explain every sample by every method; `codes` (samples,) are the samples' groups, counted from 0."""
     samples, features, members = len(subject.rows), subject.features, subject.function.members
     few = min(samples, RANDOMIZED_SAMPLES)
@@ -68,7 +67,7 @@ def explain_trained(subject: Subject, codes: np.ndarray, seed: int, bar: tqdm) -
     of_groups = (codes == np.arange(codes.max() + 1)[:, None]).astype(np.float64)
     for place, batch in subject.batches(samples):
         _add(trained, subject, of_groups[:, place], place, batch, seed)
-        bar.update(of_groups[:, place].shape[1])
+        advance(of_groups[:, place].shape[1])
     return trained
 
 
@@ -115,7 +114,7 @@ def _add_ranks(trained: Trained, name: str, place: slice, absolute: np.ndarray, 
         trained.input_correlation[name][:, place] = found
 
 
-def explain_randomized(subject: Subject, trained: Trained, seed: int, bar: tqdm) -> Iterator[Stage]:
+def explain_randomized(subject: Subject, trained: Trained, seed: int, advance: Callable) -> Iterator[Stage]:
     """Yield each stage of randomization with the rank correlations with the trained network's attributions.
 
     A correlation is that of one sample and member, over the features to which either network attributes anything.
@@ -132,5 +131,5 @@ def explain_randomized(subject: Subject, trained: Trained, seed: int, bar: tqdm)
                 found[method.name][:, place] = correlations_where_held(
                     unit_ranks(np.abs(explained)), explained != 0, *known
                 )
-            bar.update(len(targets))
+            advance(len(targets))
         yield label, found

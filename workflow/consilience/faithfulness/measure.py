@@ -8,15 +8,16 @@ from typing import Any
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from consilience.attribution.methods import Own
 from consilience.attribution.store import Attributions
 from consilience.dataset import Dataset
 from consilience.faithfulness.collect import RANDOMIZED_SAMPLES, explain_randomized, explain_trained
+from consilience.faithfulness.randomization import stages
 from consilience.faithfulness.resampling import Resampling
 from consilience.faithfulness.subject import Subject, check_attributions
 from consilience.faithfulness.tables import Scores, curve_table
+from consilience.progress import progress
 from consilience.training.ensemble import Ensemble
 
 
@@ -45,7 +46,6 @@ def measure(
     top: int,
     seed: int,
     device: str = "cpu",
-    progress: bool = False,
     own: Own | None = None,
 ) -> Faithfulness:
     """Check how far the attributions of a model can be trusted; `attributions` are its files, one a method.
@@ -60,14 +60,15 @@ def measure(
     groups = pd.Series(split["group"].to_numpy(), index=split["sample"].astype(str))
     check_attributions(subject, attributions, groups.index)
     resampling = Resampling.of(subject.groups, resamples, seed)
-    with tqdm(desc="checking", unit="sample", disable=not progress) as bar:
-        trained = explain_trained(subject, resampling.codes, seed, bar)
-        stages = list(explain_randomized(subject, trained, seed, bar))
+    again = min(len(subject.rows), RANDOMIZED_SAMPLES) * stages(subject.function.states)
+    with progress("checking", "sample", len(subject.rows) + again) as advance:
+        trained = explain_trained(subject, resampling.codes, seed, advance)
+        randomized = list(explain_randomized(subject, trained, seed, advance))
     scores = Scores(names, resampling)
     for one in attributions:
         scores.add_completeness(one, groups)
     scores.add_curves(trained, subject.features)
     few = Resampling.of(subject.groups[:RANDOMIZED_SAMPLES], resamples, seed)
-    scores.add_randomization(trained, stages[-1], few)
+    scores.add_randomization(trained, randomized[-1], few)
     scores.add_agreement(trained, min(top, subject.features))
-    return Faithfulness(scores.frame(), curve_table(trained, stages, subject.features), len(subject.rows))
+    return Faithfulness(scores.frame(), curve_table(trained, randomized, subject.features), len(subject.rows))

@@ -26,17 +26,27 @@ def cascade(
     one by one from the output to the input, all tensors of a module at once, over `STAGES` stages at most; after the
     last all are (a tensor of equal entries, or of one, stays what it is). `states` themselves stay as they are.
     """
-    owners: dict[str, list[str]] = {}
-    for name in names:
-        owners.setdefault(name.rpartition(".")[0], []).append(name)
-    modules = list(owners)[::-1]
-    ends = [-(-len(modules) * stage // min(STAGES, len(modules))) for stage in range(1, min(STAGES, len(modules)) + 1)]
+    owners = _by_module(names)
+    modules, count = list(owners)[::-1], min(STAGES, len(owners))
+    ends = [-(-len(modules) * stage // count) for stage in range(1, count + 1)]
     current, done = dict(states), 0
     for end in ends:
         for module in modules[done:end]:
             current |= {name: shuffled(states[name], name, seed) for name in owners[module]}
         done = end
         yield modules[end - 1] or "own parameters", dict(current)
+
+
+def stages(names: Iterable[str]) -> int:
+    """Return how many stages `cascade` makes of these tensors."""
+    return min(STAGES, len(_by_module(names)))
+
+
+def _by_module(names: Iterable[str]) -> dict[str, list[str]]:
+    owners: dict[str, list[str]] = {}
+    for name in names:
+        owners.setdefault(name.rpartition(".")[0], []).append(name)
+    return owners
 
 
 def shuffled(tensor: torch.Tensor, name: str, seed: int) -> torch.Tensor:

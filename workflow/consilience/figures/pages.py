@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from consilience.figures.style import new_figure, styled
 from consilience.files import whole
+from consilience.progress import following
 
 
 @styled
@@ -24,7 +25,7 @@ def write_pages(path: str | Path, pages: Iterable[Figure], width: float, height:
     """Write figures as pages, the same bytes for the same pages; without any, one of this size that says `none`."""
     nothing = dict.fromkeys(("CreationDate", "Producer", "Creator"))
     with whole(path) as temporary, PdfPages(temporary, metadata=nothing) as file:
-        for figure in pages:
+        for figure in following(pages, "drawing", "page"):
             file.savefig(figure)
         if not file.get_pagecount():
             file.savefig(blank_page(width, height, none))

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from consilience.errors import ConsilienceError
 from consilience.linear.folds import group_folds
 from consilience.linear.gram import CenteredGram
+from consilience.progress import following
 
 # From strong to weak, times a quarter of the Gram's mean eigenvalue: the most that the loss can curve on the average.
 RELATIVE_PENALTIES = np.logspace(3, -3, 13)
@@ -162,7 +163,7 @@ def _held_out_losses(
     # A fit that stops short of its tolerance is still judged by what it predicts; the final one warns.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for penalty in penalties:
+        for penalty in following(penalties, "fitting logistic regression", "penalty"):
             losses.append(sum(path.loss(penalty) for path in paths) / total)
             if len(losses) - int(np.argmin(losses)) > PATIENCE:
                 break

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from consilience.dataset import Dataset
 from consilience.devices import choose_device
 from consilience.errors import ConsilienceError
 from consilience.networks import Encoded, NetworkContext
+from consilience.progress import progress
 from consilience.resume import Journal
 from consilience.scaling import Scaling, fit, scaled_inputs
 from consilience.training.checkpoint import import_checkpoint
@@ -65,7 +64,6 @@ def train_model(
     model: str,
     seed: int,
     device: str = "cpu",
-    progress: bool = False,
     members: Sequence[Member] | None = None,
     journal: Journal | None = None,
 ) -> TrainedModel:
@@ -92,10 +90,7 @@ def train_model(
     else:
         members = enumerate_members(recipe["seeds"]) if members is None else list(members)
         data = TrainingData.read(dataset, split, roles, recipe["maximum_samples"], seed, place, recipe["class_weights"])
-        ensemble, history, found = _train(
-            dataset, data, build, own, recipe, model, seed, members, progress,
-            journal or Journal(),
-        )  # fmt: skip
+        ensemble, history, found = _train(dataset, data, build, own, recipe, model, seed, members, journal or Journal())
         facts = _facts(data, recipe, place) | found
     module = ensemble.network(build).to(place)
     predicted = predict_rows(ensemble, module, dataset, roles["test"], evaluation_rows(recipe))
@@ -142,7 +137,6 @@ def _train(
     model: str,
     seed: int,
     members: list[Member],
-    progress: bool,
     journal: Journal,
 ) -> tuple[Ensemble, pd.DataFrame, dict[str, Any]]:
     """Train the members; return the ensemble, its curves, and how they were trained."""
@@ -160,7 +154,7 @@ def _train(
         parts = [journal.part(f"member {job.member.member}") for job in jobs]
         return [train_member(course, *own, tick, part) for *own, part in zip(jobs, modules, parts, strict=True)]
 
-    with _ticks(model, _epochs(modules, jobs, recipe), progress) as tick:
+    with progress(f"training {model}", "epoch", _epochs(modules, jobs, recipe)) as tick:
         if isinstance(modules[0], Encoded):
             fits, facts["encoder"] = train_encoded(course, jobs, modules, together, tick, journal)
         else:
@@ -184,7 +178,7 @@ def _train(
 
 
 def _epochs(modules: Sequence[nn.Module], jobs: Sequence[Job], recipe: Mapping[str, Any]) -> int:
-    """Return the most epochs that the members take, with those of their encoders."""
+    """Return the most epochs that the members take, with those of their encoders; they may stop early."""
     heads, first = len(jobs) * recipe["epochs"], modules[0]
     encoders = len({job.member.rows for job in jobs})
     return heads + encoders * first.encoder.epochs if isinstance(first, Encoded) else heads
@@ -236,13 +230,6 @@ def _facts(data: TrainingData, recipe: dict[str, Any], device: torch.device) -> 
     used = {f"{role}_samples": len(rows) for role, rows in data.rows.items()}
     available = {f"{role}_samples_available": count for role, count in data.available.items()}
     return {"device": str(device), "recipe": recipe, **used, **available}
-
-
-@contextmanager
-def _ticks(model: str, epochs: int, progress: bool) -> Iterator[Callable[[], None]]:
-    """Yield what is called after every epoch; early stopping leaves the bar short of its end."""
-    with tqdm(total=epochs, desc=model, unit="epoch", disable=not progress) as bar:
-        yield bar.update
 
 
 def _history(members: Sequence[Member], fits: Sequence[Fit]) -> pd.DataFrame:

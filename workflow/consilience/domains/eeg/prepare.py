@@ -12,7 +12,6 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from consilience.audit import Audit
 from consilience.dataset_writer import DatasetWriter, chunk_rows, write_dataset
@@ -23,6 +22,7 @@ from consilience.domains.eeg.segments import FAULTS, MASK, Folder, Plan, file_of
 from consilience.domains.eeg.signals import POWER_FLOOR
 from consilience.errors import ConsilienceError
 from consilience.files import sha256
+from consilience.progress import following
 from consilience.votes import disagreement
 
 TARGET = "pattern"
@@ -120,8 +120,8 @@ def _measure(path: Path, table: pd.DataFrame, plan: Plan, spools: Mapping[str, S
     """Compute all segments into the spools, one recording after the other."""
     measured = Measured()
     groups = table.groupby("eeg_id", sort=False).indices
-    with Folder(path) as folder, tqdm(groups, desc="preparing", unit="recording", disable=None) as recordings:
-        for recording in recordings:
+    with Folder(path) as folder:
+        for recording in following(groups, "preparing", "recording"):
             for place in groups[recording].tolist():
                 row = table.iloc[place]
                 try:

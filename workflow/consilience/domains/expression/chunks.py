@@ -19,6 +19,7 @@ import numpy as np
 from isal import isal_zlib
 
 from consilience.errors import ConsilienceError
+from consilience.progress import following
 
 DATASET = "data/expression"
 DEFLATE, SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
@@ -166,7 +167,8 @@ def _fill(request: Request, part: slice, block: np.ndarray, totals: np.ndarray) 
     columns = _runs(request.samples[part], layout.chunk[1], part.start)
     with h5py.File(layout.path, "r") as file:
         dataset = file[DATASET]
-        for first_row in range(0, layout.rows, layout.chunk[0]):
+        # Of several readers the first to come shows its own part, about as long as the others'.
+        for first_row in following(range(0, layout.rows, layout.chunk[0]), "reading counts", "block of genes"):
             start, stop = np.searchsorted(request.rows, (first_row, first_row + layout.chunk[0]))
             if start == stop and request.weights is None:
                 continue

@@ -23,6 +23,7 @@ from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.shown import Shown
 from consilience.figures.style import GRAY, new_figure, styled
 from consilience.files import whole
+from consilience.progress import following
 
 DPI = 300
 TILE = 576  # pixels of a tile's side, a multiple of every image's
@@ -149,7 +150,7 @@ def write_pairs(
     strip, columns = Board(1, 3), min(5, max(3, 1 + len(shown.maps)))
     every = Board(-(-(1 + len(shown.maps)) // columns), columns)
     cam = Board(2, 3) if GRAD_CAM in shown.maps else None
-    for sample in chosen:
+    for sample in following(chosen, "drawing", "pair"):
         row = shown.row(sample)
         for branch in BRANCHES:
             _write_methods(folder, shown, row, branch, strip, every)

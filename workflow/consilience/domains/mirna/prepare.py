@@ -23,6 +23,7 @@ from consilience.domains.mirna.pairs import (
 from consilience.domains.mirna.sequences import encode
 from consilience.errors import ConsilienceError
 from consilience.files import sha256_of_all
+from consilience.progress import following
 
 BRANCHES = ("mirna", "site")
 UNIT = "share of a sequence's k-mers"
@@ -108,5 +109,5 @@ def _write_images(writer: DatasetWriter, branch: str, sequences: pd.Series, firs
     chunk = writer.file["inputs"][branch].chunks[0]
     # An image takes 4 bytes a pixel, and while it is written as many again.
     rows = max(1, memory // (8 * 4**k * chunk)) * chunk
-    for start in range(0, len(sequences), rows):
+    for start in following(range(0, len(sequences), rows), f"writing images of {branch}", "block"):
         writer.append(branch, frequencies(encode(list(sequences.iloc[start : start + rows])), k))

@@ -23,6 +23,7 @@ from consilience.domains.variants.samples import UNNAMED, sample_table, tell_siz
 from consilience.domains.variants.vcf import SPANNING
 from consilience.errors import ConsilienceError
 from consilience.files import sha256
+from consilience.progress import following
 
 BRANCH, UNIT = "embedding", "embedding"
 KEYS = ("truvari_class", "svtype", "svlen", "chrom", "pos", "dataset")
@@ -69,7 +70,7 @@ def prepare_embeddings(path: Path, target: str, dataset: Path, memory: int) -> p
             writer.samples(samples)
             writer.branch(BRANCH, np.arange(dimensions), len(kept), scaling="feature", reduce="mean")
             height = max(1, memory // (16 * dimensions))
-            for start in range(0, calls, height):
+            for start in following(range(0, calls, height), "writing embeddings", "block"):
                 own = kept[(kept >= start) & (kept < start + height)]
                 if len(own):
                     writer.append(BRANCH, _finite(embeddings.block(start, start + height)[own - start], own, path))

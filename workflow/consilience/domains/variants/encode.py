@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from consilience.dataset import Dataset
 from consilience.dataset_writer import write_dataset
@@ -35,6 +34,7 @@ from consilience.domains.variants.imported import import_dictionary, import_own,
 from consilience.domains.variants.levels import DEAD, FAR_FROM_K, SAME
 from consilience.domains.variants.projection import BLOCK_ROWS, Projection, fit_projection
 from consilience.errors import ConsilienceError
+from consilience.progress import progress
 from consilience.resume import Journal
 from consilience.sparse_autoencoder import SparseAutoencoder, quality
 from consilience.splits import ROLES, sampled
@@ -159,18 +159,16 @@ def _fitted(
     width = len(projection.center)
     wanted = sizes(settings, width)
     fits = len(wanted) + settings["seeds"] - 1
-    with tqdm(total=fits * settings["epochs"], desc="dictionaries", unit="epoch", disable=None) as bar:
+    with progress("fitting dictionaries", "epoch", fits * settings["epochs"]) as advance:
         both = inputs["train"], inputs["validation"]
         candidates = [
-            fitted(*both, size, settings, seed, bar.update, journal.part(f"dictionary {number}"))
+            fitted(*both, size, settings, seed, advance, journal.part(f"dictionary {number}"))
             for number, size in enumerate(wanted)
         ]
         one = best(candidates, settings["tolerance"])
         size = one.atoms, one.module.k
         others = [
-            fitted(
-                *both, size, settings, stable_seed(seed, "again", number), bar.update, journal.part(f"again {number}")
-            )
+            fitted(*both, size, settings, stable_seed(seed, "again", number), advance, journal.part(f"again {number}"))
             for number in range(1, settings["seeds"])
         ]
     stability = _stability(one, others)

@@ -24,6 +24,7 @@ from consilience.domains.variants.samples import call_row, sample_table, tell_si
 from consilience.domains.variants.vcf import SPANNING, SUPPORTS, Call, count_calls, read_calls
 from consilience.errors import ConsilienceError
 from consilience.files import read_table, sha256_of_all
+from consilience.progress import following, progress
 
 TARGET = "true call"
 UNIT = "k-mer shares and call attributes"
@@ -97,7 +98,8 @@ class Survey:
         true: set[bytes] = set()
         for path, label in bench.files:
             calls, left_out = 0, set()
-            for call in read_calls(path, self.fields.attributes, self.fields.one_sided):
+            found = read_calls(path, self.fields.attributes, self.fields.one_sided)
+            for call in following(found, f"reading {path.name}", "call"):
                 if reference is not None:
                     reference.check(call, path, self.maximum)
                 if label:
@@ -223,9 +225,11 @@ def _write(writer: DatasetWriter, features: Features, survey: Survey, reference:
     for part in survey.parts:
         calls = enumerate(read_calls(part.path, features.attributes, survey.fields.one_sided))
         kept = (call for number, call in calls if number not in part.left_out)
-        for block in _blocks(kept, rows, memory):
-            for branch, (values, mask) in features.block(block, reference).items():
-                writer.append(branch, values, mask)
+        with progress(f"writing {part.path.name}", "call", part.calls) as advance:
+            for block in _blocks(kept, rows, memory):
+                for branch, (values, mask) in features.block(block, reference).items():
+                    writer.append(branch, values, mask)
+                advance(len(block))
 
 
 def _blocks(calls: Iterable[Call], rows: int, memory: int) -> Iterator[list[Call]]:

@@ -21,6 +21,7 @@ from consilience.domains.variants.projection import Projection
 from consilience.domains.variants.raw_branches import BranchSums
 from consilience.domains.variants.raw_recovery import LINEAR, MARGINAL, VOTERS
 from consilience.errors import ConsilienceError
+from consilience.progress import following
 from consilience.scaling import Scaling, scaled_inputs
 
 BLOCK_ROWS = 512
@@ -164,7 +165,7 @@ def attributed(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
     """Yield blocks of rows: their indices, codes (calls, atoms), and attributions of the same shape by model."""
     ids = encoded.samples["id"].astype(str).to_numpy()
-    for start in range(0, len(rows), BLOCK_ROWS):
+    for start in following(range(0, len(rows), BLOCK_ROWS), "pushing attributions on", "block"):
         part = rows[start : start + BLOCK_ROWS]
         codes = encoded.inputs(BRANCH, part)
         settings = {"reference": "zero", "samples": list(ids[part]), "seed": seed, "steps": steps}

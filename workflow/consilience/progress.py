@@ -1,0 +1,68 @@
+"""One bar for whatever takes long: where a terminal is, and one at a time.
+
+Jobs side by side share the terminal, and nobody could read what they draw at once: the first to come draws, also where
+one bar is within another. Files, pipes and clusters get nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import TypeVar
+
+from tqdm import tqdm
+
+# What is done sooner needs no bar.
+PATIENCE_SECONDS = 1.0
+Item = TypeVar("Item")
+
+
+@contextmanager
+def progress(description: str, unit: str, total: int | None = None, scaled: bool = False) -> Iterator[Callable]:
+    """Yield what is called with the number of units that are done (1 where it is not given).
+
+    `total` is None where it is not known; `scaled` writes large numbers as 12.3M. The bar is wiped away at the end.
+    """
+    with (
+        _terminal() as ours,
+        tqdm(
+            total=total, desc=description, unit=unit, unit_scale=scaled, leave=False, dynamic_ncols=True,
+            delay=PATIENCE_SECONDS, disable=not ours,
+        ) as bar,
+    ):  # fmt: skip
+        yield bar.update
+
+
+def following(items: Iterable[Item], description: str, unit: str) -> Iterator[Item]:
+    """Yield the items, with a bar that counts those that are done."""
+    with progress(description, unit, len(items) if isinstance(items, Sized) else None) as advance:
+        for item in items:
+            yield item
+            advance()
+
+
+@contextmanager
+def _terminal() -> Iterator[bool]:
+    """Hold the terminal of the error stream; yields False where there is none, or a bar is on it already."""
+    try:
+        terminal = os.open(os.ttyname(sys.stderr.fileno()), os.O_RDONLY | os.O_NOCTTY)
+    # No terminal, none of this container, a stream without a file, as in notebooks, or a system that names none.
+    except (OSError, ValueError, AttributeError):
+        yield False
+        return
+    try:
+        yield _locked(terminal)
+    finally:
+        os.close(terminal)
+
+
+def _locked(terminal: int) -> bool:
+    import fcntl  # not everywhere, but wherever terminals have names
+
+    try:
+        fcntl.flock(terminal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
