@@ -7,9 +7,10 @@ from pathlib import Path
 
 import networkx as nx
 
+from workflow.rules.marked import replaced
+
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "expression"
-BEGIN, END = "<!-- drawn by make graph -->\n", "<!-- end of the drawing -->\n"
 NAME = re.compile(r' *(\w*):(?:\s+name:\s+f"{study_name}_(\w+)")?')  # some rules are generated for every study
 
 
@@ -47,8 +48,7 @@ def drawing() -> str:
 
 def drawn(page: str) -> str:
     """Return a page with the graph between its two marks as it is now."""
-    head, rest = page.split(BEGIN)
-    return head + BEGIN + drawing() + END + rest.split(END)[1]
+    return replaced(page, "graph", drawing())
 
 
 if __name__ == "__main__":
