@@ -4,7 +4,7 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run environment test lint benchmark reference graph lock clean
+.PHONY: run environment test lint benchmark reference graph legacy-table lock clean
 
 run: $(VENV)/.complete
 	@PATH="$(CURDIR)/$(BIN):$$PATH" CONSILIENCE_MAKE=run $(BIN)/snakemake --cores $(CORES)
@@ -28,7 +28,10 @@ reference: $(VENV)/.complete
 	$(BIN)/python config/reference.py
 
 graph: $(VENV)/.complete
-	$(BIN)/python workflow/rules/graph.py
+	PYTHONPATH=workflow $(BIN)/python -m workflow.rules.graph
+
+legacy-table: $(VENV)/.complete
+	PYTHONPATH=workflow $(BIN)/python -m workflow.rules.legacy_table
 
 # The lock is the newest tree that pyproject.toml admits, with torch at the version the project is tested with.
 lock:
