@@ -11,8 +11,10 @@ from consilience.errors import ConsilienceError
 from consilience.legacy.declaration import Declaration, Facts, filled, placeholders
 from consilience.legacy.make import make
 from consilience.legacy.pages import markdown, readme
+from workflow.rules.legacy_table import ROOT, drawn
 from workflow.rules.marked import replaced
 
+README = ROOT / "README.md"
 FACTS = Facts("mine", ["one", "two"], ["two"], ["saliency", "occlusion"], "saliency", {"models": {"one": 1, "two": 2}})
 
 
@@ -214,3 +216,10 @@ def test_only_what_stands_between_the_marks_is_replaced():
     assert replaced(page, "two", "new\n") == page.replace("x\n", "new\n")
     with pytest.raises(ValueError, match="make three"):
         replaced(page, "three", "new\n")
+
+
+def test_the_readme_shows_the_tables_as_they_are():
+    page = README.read_text(encoding="utf-8")
+    assert drawn(page) == page, "run make legacy-table"
+    section = page.split("## Coming from the earlier systems\n")[1].split("\n## ")[0]
+    assert section.count("<details>") == section.count("</details>") == 5
