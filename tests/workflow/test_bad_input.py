@@ -52,8 +52,8 @@ def test_a_study_with_faults_names_them_all_and_starts_nothing(tmp_path):
         (["results/fashion_tiny/figures/class_maps_k3.png"], "nearest: results/fashion_tiny/figures/class_maps_k"),
         (
             ["results/toi/drivers.csv"],
-            "no study 'toi' among eeg_tiny, expression_tiny, fashion_tiny, mirna_tiny, toy, toy_two_classes, "
-            "variants_tiny; nearest: toy",
+            "no study 'toi' among eeg_tiny, expression_tiny, fashion_tiny, mirna_tiny, tabular_tiny, toy, "
+            "toy_two_classes, variants_tiny; nearest: toy",
         ),
     ],
 )

@@ -18,7 +18,9 @@ from consilience.targets import MODEL_FILES, targets_of
 from consilience.training.ensemble import Ensemble
 
 pytestmark = pytest.mark.workflow
-NAMES = ("toy", "toy_two_classes", "expression_tiny", "fashion_tiny", "mirna_tiny", "eeg_tiny", "variants_tiny")
+NAMES = (
+    "toy", "toy_two_classes", "expression_tiny", "fashion_tiny", "mirna_tiny", "eeg_tiny", "variants_tiny", "tabular_tiny",
+)  # fmt: skip
 DRIVER_COLUMNS = [
     "feature", "target", "rank", "direction", "average_attribution", "total_positive", "total_negative",
     "total_models", "stability_score", "directional_confidence", "confidence_score", "sign_probability",

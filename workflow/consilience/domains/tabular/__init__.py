@@ -1,0 +1,1 @@
+"""Any table or annotated matrix: which of its columns predict the one in question."""

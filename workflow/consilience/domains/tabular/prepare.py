@@ -1,0 +1,119 @@
+"""Makes the dataset of a tabular study from one table: a branch whose features are columns and levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.audit import Audit
+from consilience.dataset_writer import DatasetWriter, write_dataset
+from consilience.domains.tabular.choice import Choice, choose, open_table
+from consilience.domains.tabular.features import BRANCH, Features, in_heights
+from consilience.domains.tabular.leaks import Watch
+from consilience.domains.tabular.outcomes import Outcome, outcome
+from consilience.domains.tabular.survey import STEPS, Survey, blocks_of, survey
+from consilience.errors import ConsilienceError
+from consilience.files import sha256
+
+# Bytes of a block of rows; what a block becomes takes a few times as much.
+MEMORY = 2**25
+UNIT = "the columns' own units"
+SHOWN = 5
+
+
+def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int, memory: int = MEMORY) -> pd.DataFrame:
+    """Write `dataset` from the table raw[0] as the study's `settings` say, and return the audit.
+
+    The table is read in blocks of about `memory` bytes: to see what its columns hold where its format does not tell, to
+    choose rows and levels, and to write. Nothing here is random: `seed` is not used. Raises ConsilienceError.
+    """
+    del seed
+    path = raw[0]
+    dataset.parent.mkdir(parents=True, exist_ok=True)
+    table = open_table(path, settings, dataset.parent)
+    choice = choose(table, settings)
+    found = survey(choice, settings, memory)
+    features, decided = Features.of(found), outcome(found.target, choice.target, path, settings)
+    audit = _audit(found, features, decided, settings)
+    source = settings["source"].get("url", path.name)
+    facts = {"unit": UNIT, "source": source, "source_sha256": sha256(path), "classes": decided.classes}
+    with write_dataset(dataset, decided.task, choice.target, **facts) as writer:
+        writer.features(features.frame())
+        writer.samples(found.samples())
+        writer.target(decided.values)
+        watch = _write(writer, found, features, decided, memory)
+        _tell_leaks(watch, audit, choice)
+    audit.step("dataset", f"written in {UNIT}", note=f"scaling: {_scaling(choice, settings)}")
+    return audit.frame()
+
+
+def _audit(found: Survey, features: Features, decided: Outcome, settings: dict[str, Any]) -> Audit:
+    """Tell what the table holds and what was left out; raises ConsilienceError where nothing varies."""
+    choice, path = found.choice, found.choice.table.path
+    columns = len(choice.numbers) + len(choice.texts)
+    audit = Audit(found.rows, columns, path.name, choice.table.note)
+    for step in STEPS:
+        if found.dropped[step]:
+            note = ", ".join(f"{name} {count}" for name, count in found.missing.most_common(SHOWN))
+            audit.step(
+                step,
+                "rows left out",
+                samples=audit.samples - found.dropped[step],
+                note="" if step == STEPS[1] else note,
+            )
+    if settings["missing"] == "mask" and found.missing:
+        note = ", ".join(f"{name} {count}" for name, count in found.missing.most_common(SHOWN))
+        audit.detail("missing values", "absent values are masked", found.kept, found.kept, note)
+    if not len(features):
+        raise ConsilienceError(
+            f"{path}: none of {columns} columns varies among {found.kept} rows; expected inputs that do"
+        )
+    if features.constant:
+        names = ", ".join(features.constant[:SHOWN])
+        left = columns - len(features.constant)
+        audit.step("constant", "columns with a single value left out", features=left, note=names)
+    if features.levels:
+        note = ", ".join(f"{name} {len(own)}" for name, own in list(features.levels.items())[:SHOWN])
+        audit.step("levels", "a feature for every level, of two for the second", features=len(features), note=note)
+    audit.detail("target", choice.target, found.kept, found.kept, decided.reason)
+    return audit
+
+
+def _scaling(choice: Choice, settings: dict[str, Any]) -> str:
+    if settings["scaling"] != "auto":
+        return settings["scaling"]
+    return "feature" if choice.table.matrix.issuperset([*choice.numbers, *choice.texts]) else "column"
+
+
+def _write(writer: DatasetWriter, found: Survey, features: Features, decided: Outcome, memory: int) -> Watch:
+    scaling, masked = _scaling(found.choice, found.settings), found.absent
+    writer.branch(BRANCH, np.arange(len(features)), samples=found.kept, scaling=scaling, masked=masked)
+    watch = Watch(features.columns, decided.values, len(decided.classes))
+    # Whole chunks of the dataset are compressed once; a part of one would be read, and compressed again.
+    height = writer.file["inputs"][BRANCH].chunks[0]
+    for values in in_heights(_values(found, features, memory), height):
+        watch.add(values)
+        writer.append(BRANCH, values, np.isnan(values) if masked else None)
+    return watch
+
+
+def _values(found: Survey, features: Features, memory: int) -> Iterator[np.ndarray]:
+    for block in blocks_of(found.choice, memory):
+        stays, _ = found.staying(block)
+        yield features.values(block, stays)
+
+
+def _tell_leaks(watch: Watch, audit: Audit, choice: Choice) -> None:
+    strong = watch.check(str(choice.table.path), choice.target)
+    if strong:
+        rule = "columns that say nearly all about the target; are they known without it?"
+        audit.detail("leaks", rule, watch.rows, watch.rows, strong)
+    if watch.repeated:
+        rule = "rows whose inputs are those of an earlier row; they may fall into other roles"
+        audit.detail(
+            "repeated", rule, watch.repeated, watch.rows, "split.group keeps rows together that belong together"
+        )

@@ -1,0 +1,215 @@
+"""Reads a table once, before anything is written: which rows stay, what inputs vary, the levels, the target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consilience.domains.tabular.blocks import Block, number_name
+from consilience.domains.tabular.choice import SHOWN, Choice
+from consilience.errors import ConsilienceError
+
+STEPS = ("missing target", "other classes", "missing values")
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass
+class Survey:
+    """What a first reading of all rows found.
+
+    `dropped` counts rows by step; `low` and `high` float32 (numbers,) are the range of every input of numbers in the
+    rows that stay, NaN where it has no value; `levels` the texts of the others; `target`, `samples` (id, role and
+    groups) have an entry for every row that stays; `absent` whether an input of such a row has no value.
+    """
+
+    choice: Choice
+    settings: dict[str, Any]
+    rows: int = 0
+    kept: int = 0
+    dropped: Counter = field(default_factory=Counter)
+    missing: Counter = field(default_factory=Counter)
+    first_missing: tuple[int, str] | None = None
+    absent: bool = False
+    levels: dict[str, dict[str, None]] = field(default_factory=dict)
+    targets: list[np.ndarray] = field(default_factory=list)
+    parts: list[pd.DataFrame] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        width = len(self.choice.numbers)
+        self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
+        # Of value minus number of the row: a column that counts the rows has one.
+        self.offsets = np.full(width, np.inf), np.full(width, -np.inf)
+        self.levels = {name: {} for name in self.choice.texts}
+
+    def place(self, row: int, column: str) -> str:
+        """Return where a value stands; `row` from 1."""
+        return f"{self.choice.table.path}: row {row}, column {column}"
+
+    def add(self, block: Block) -> None:
+        """Take in the next rows."""
+        stays, reason = self.staying(block)
+        self.rows += len(block)
+        self.kept += int(stays.sum())
+        self.dropped.update(reason[~stays].tolist())
+        self._add_missing(block, reason)
+        numbers, width = block.numbers[stays], len(self.choice.numbers)
+        places = block.first + np.flatnonzero(stays) + 1
+        self._check_finite(numbers, places)
+        inputs = numbers[:, :width]
+        if len(inputs):
+            self.low, self.high = np.fmin(self.low, _least(inputs)), np.fmax(self.high, -_least(-inputs))
+            counted = inputs - places[:, None]
+            self.offsets = (
+                np.minimum(self.offsets[0], counted.min(axis=0)),
+                np.maximum(self.offsets[1], counted.max(axis=0)),
+            )
+        chosen = pa.array(stays)
+        texts = {name: values.filter(chosen) for name, values in block.texts.items()}
+        for name, levels in self.levels.items():
+            if len(levels) <= self.settings["maximum_levels"]:
+                levels.update(dict.fromkeys(texts[name].drop_null().unique().to_pylist()))
+            self.absent |= texts[name].null_count > 0
+        self.absent |= bool(np.isnan(inputs).any())
+        self.targets.append(target_of(self.choice, block)[stays])
+        self.parts.append(self._samples(texts, places))
+
+    def staying(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
+        """Say which rows of a block stay, and why others do not (rows,): one of `STEPS`, "" for those that stay."""
+        reason = np.full(len(block), "", dtype=object)
+        if self.settings["missing"] == "drop":
+            reason[self._missing_inputs(block).any(axis=1)] = STEPS[2]
+        target = target_of(self.choice, block)
+        classes = self.settings.get("classes")
+        if classes is not None:
+            known = _known(target, classes)
+            reason[~known] = STEPS[1]
+        if self.settings["missing"] == "drop":
+            reason[pd.isna(target)] = STEPS[0]
+        return reason == "", reason
+
+    def _missing_inputs(self, block: Block) -> np.ndarray:
+        """Say which inputs have no value, bool (rows, numbers and texts)."""
+        numbers = np.isnan(block.numbers[:, : len(self.choice.numbers)])
+        texts = [pc.is_null(block.texts[name]).to_numpy(zero_copy_only=False) for name in self.choice.texts]
+        return np.column_stack([numbers, *texts]) if texts else numbers
+
+    def _add_missing(self, block: Block, reason: np.ndarray) -> None:
+        names = [*self.choice.numbers, *self.choice.texts, self.choice.target]
+        missing = np.column_stack([self._missing_inputs(block), pd.isna(target_of(self.choice, block))])
+        missing[(reason == STEPS[1]) & ~missing[:, -1]] = False
+        if not missing.any():
+            return
+        counts = missing.sum(axis=0)
+        self.missing.update({names[place]: int(counts[place]) for place in np.flatnonzero(counts)})
+        refused = missing if self.settings["missing"] == "refuse" else missing[:, -1:]
+        if self.settings["missing"] != "drop" and self.first_missing is None and refused.any():
+            row, column = np.argwhere(refused)[0]
+            self.first_missing = block.first + int(row) + 1, names[column - refused.shape[1]]
+
+    def _check_finite(self, numbers: np.ndarray, places: np.ndarray) -> None:
+        wrong = np.abs(numbers) > LARGEST
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            place = self.place(int(places[row]), self.choice.read_numbers[column])
+            raise ConsilienceError(
+                f"{place}: {numbers[row, column]:g}; expected a finite number of at most {LARGEST:.1e}"
+            )
+
+    def _samples(self, texts: dict[str, pa.StringArray], places: np.ndarray) -> pd.DataFrame:
+        choice = self.choice
+        numbered = [str(place) for place in places]
+        columns = {"id": texts[choice.identity].to_pylist() if choice.identity else numbered}
+        columns |= {"official_role": texts[choice.role].to_pylist()} if choice.role else {}
+        columns |= {name: texts[name].to_pylist() for name in choice.groups}
+        return pd.DataFrame(columns, dtype=object).assign(row=places)
+
+    def check(self) -> None:
+        """Refuse what the reading as a whole found: values that are missing, levels without end, a count of rows."""
+        if self.first_missing is not None:
+            raise ConsilienceError(f"{self.place(*self.first_missing)}: no value{self._remedy()}")
+        for name, levels in self.levels.items():
+            if len(levels) > self.settings["maximum_levels"]:
+                shown = ", ".join(list(levels)[:3])
+                raise ConsilienceError(
+                    f"{self.choice.table.path}: column {name}: {len(levels)} levels or more ({shown}, ...); expected "
+                    f"at most {self.settings['maximum_levels']} (maximum_levels); if it names rows or groups, it "
+                    "belongs under id, split.group or exclude"
+                )
+        counting = (self.offsets[0] == self.offsets[1]) & (self.kept > 1)
+        if counting.any() and "features" not in self.settings:
+            name = self.choice.numbers[int(np.argmax(counting))]
+            raise ConsilienceError(
+                f"{self.choice.table.path}: column {name} counts the rows; expected what is known of each. Put it "
+                "under id or exclude, or name all inputs under features"
+            )
+
+    def _remedy(self) -> str:
+        total, worst = sum(self.missing.values()), self.missing.most_common(3)
+        counts = ", ".join(f"{name} {count}" for name, count in worst)
+        remedy = "missing: drop or mask, or the column under exclude"
+        if self.settings["missing"] == "mask":
+            remedy = "missing: drop, for no target is masked"
+        return f" ({total} in {len(self.missing)} columns: {counts}); expected one, or {remedy}"
+
+    def samples(self) -> pd.DataFrame:
+        """Return the table of the rows that stay; refuses one without a name, and a name that repeats."""
+        table = pd.concat(self.parts, ignore_index=True)
+        key = "the index of obs" if self.choice.identity == self.choice.table.names else self.choice.identity
+        absent = table["id"].isna()
+        if absent.any():
+            raise ConsilienceError(f"{self.place(int(table['row'][absent].iloc[0]), key)}: no value; expected a name")
+        repeated = table["id"].duplicated(keep=False)
+        if repeated.any():
+            name = table["id"][repeated].iloc[0]
+            places = table["row"][table["id"] == name].astype(str)
+            raise ConsilienceError(
+                f"{self.choice.table.path}: column {key}: {name!r} repeats (rows {', '.join(places[:SHOWN])}); "
+                "expected another name for every row"
+            )
+        filled = table.drop(columns="row")
+        return filled.fillna(dict.fromkeys(filled, ""))
+
+    @property
+    def target(self) -> np.ndarray:
+        """The target of the rows that stay: float64, or texts."""
+        return np.concatenate(self.targets) if self.targets else np.empty(0)
+
+
+def _least(values: np.ndarray) -> np.ndarray:
+    """Return the least of every column (columns,), +inf where there is none."""
+    return np.where(np.isnan(values), np.inf, values).min(axis=0)
+
+
+def target_of(choice: Choice, block: Block) -> np.ndarray:
+    """Return the target of a block: float64 (rows,) with NaN, or texts with None."""
+    if choice.classes:
+        return np.asarray(block.texts[choice.target].to_pylist(), dtype=object)
+    return block.numbers[:, -1]
+
+
+def _known(target: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    if target.dtype == object:
+        return np.isin(target.astype(str), classes)
+    names = {value: number_name(value) in classes for value in np.unique(target[~np.isnan(target)]).tolist()}
+    return np.array([names.get(value, False) for value in target.tolist()], dtype=bool)
+
+
+def survey(choice: Choice, settings: dict[str, Any], memory: int) -> Survey:
+    """Read all rows once; raises ConsilienceError for what cannot be."""
+    found = Survey(choice, settings)
+    for block in blocks_of(choice, memory):
+        found.add(block)
+    found.check()
+    return found
+
+
+def blocks_of(choice: Choice, memory: int) -> Iterator[Block]:
+    """Yield the columns of a study block by block."""
+    return choice.table.blocks(choice.read_numbers, choice.read_texts, memory)
