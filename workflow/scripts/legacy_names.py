@@ -9,7 +9,7 @@ from consilience.domains import has_module, slice_module, slices
 from consilience.files import whole_folder, write_table, write_text
 from consilience.jobs import job
 from consilience.legacy.declaration import Declaration, Facts
-from consilience.legacy.make import MADE, make
+from consilience.legacy.make import MADE, NONE, OURS, make
 from consilience.legacy.pages import readme
 
 DECLARATION, MODULE = "legacy.yaml", "legacy"
@@ -24,4 +24,5 @@ if "snakemake" in globals():
             write_table(folder / "index.tsv", index)
             write_text(folder / "README.md", readme(declaration, index, facts.study))
         states = index["state"].value_counts()
-        log.info("%d files under their earlier names; %s", states.get(MADE, 0), states.to_dict())
+        counts = [states.get(state, 0) for state in (MADE, OURS, NONE)]
+        log.info("%d files under their earlier names, %d outputs under ours alone, %d without an equivalent", *counts)

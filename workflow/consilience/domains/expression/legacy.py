@@ -45,16 +45,20 @@ def processed_data(output: Output) -> None:
     dataset_file, split_file = output.sources
     roles = read_table(split_file, ("sample", "role"))["role"]
     rows, path = np.flatnonzero(roles == output.words["role"]), output.path()
-    change = (lambda values: values) if path.name.endswith(LOGARITHM) else np.expm1
     with Dataset.open(dataset_file) as dataset, tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        width = dataset.branches[BRANCH].elements
-        # NumPy writes a mapped array piece by piece.
-        X = np.lib.format.open_memmap(Path(folder, "X.npy"), "w+", np.float32, (len(rows), width))
-        step = max(1, BLOCK_BYTES // (4 * width))
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            X[part] = change(dataset.inputs(BRANCH, rows[part]))
-        np.savez(path, X=X, y=change(dataset.target[rows].astype(np.float32)))
+        _write_arrays(path, dataset, rows, Path(folder, "X.npy"))
+
+
+def _write_arrays(path: Path, dataset: Dataset, rows: np.ndarray, mapped: Path) -> None:
+    change = (lambda values: values) if path.name.endswith(LOGARITHM) else np.expm1
+    width = dataset.branches[BRANCH].elements
+    # NumPy writes a mapped array piece by piece.
+    X = np.lib.format.open_memmap(mapped, "w+", np.float32, (len(rows), width))
+    step = max(1, BLOCK_BYTES // (4 * width))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        X[part] = change(dataset.inputs(BRANCH, rows[part]))
+    np.savez(path, X=X, y=change(dataset.target[rows].astype(np.float32)))
 
 
 def network(output: Output) -> str | None:
