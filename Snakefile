@@ -24,6 +24,7 @@ rule all:
     default_target: True
     input:
         "results/summary.tsv",
+        "results/report/index.html",
         everything,
 
 
@@ -42,6 +43,7 @@ include: "workflow/rules/linear.smk"
 include: "workflow/rules/consensus.smk"
 include: "workflow/rules/overlap.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/legacy.smk"
 
 
 for rules_of_slice in slice_rules():

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from consilience import summary
+from consilience import study_results
 from consilience.evaluation import best_loss
 from consilience.files import write_json, write_table
-from consilience.summary import StudyResults, notes_of, summary_lines, summary_row
+from consilience.study_results import StudyResults
+from consilience.summary import notes_of, summary_lines, summary_row
 
 
 def metrics(value, trivial, task, name, groups=30, **training):
@@ -92,14 +93,15 @@ def test_the_lines_say_what_was_read_kept_measured_and_found():
         "             mean          0.000 (uses no feature)",
         "  drivers    +a (2/2), -b (1/2)",
         "  overlap    networks and linear share 3 positive of 5 (chance 0.043) and 1 negative of 4 (chance 1.5)",
-        "  look at    results/mine/top_drivers.csv, drivers.csv, overlap.csv, audit.tsv, figures/",
+        "  look at    results/report/mine.html",
+        "             results/mine/top_drivers.csv, drivers.csv, overlap.csv, audit.tsv, figures/",
     ]
 
 
 def test_a_truth_that_no_feature_stands_for_is_told():
     empty = pd.DataFrame(columns=["scope", "name", "method", "effect", "average_precision"])
     lines = summary_lines(replace(study(), recovery=empty))
-    assert lines[-2] == "  recovery   average precision of the planted drivers: none is among the features"
+    assert lines[-3] == "  recovery   average precision of the planted drivers: none is among the features"
 
 
 def test_what_the_split_left_out_has_a_line():
@@ -134,7 +136,7 @@ def test_the_row_names_what_validation_and_the_consensus_choose():
 
 
 def test_of_models_that_are_not_explained_training_alone_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(summary, "read", lambda path: SimpleNamespace(remarks=[str(path.relative_to(tmp_path))]))
+    monkeypatch.setattr(study_results, "read", lambda path: SimpleNamespace(remarks=[str(path.relative_to(tmp_path))]))
     roles = {role: {"samples": 3} for role in ("train", "validation", "test")}
     write_json(tmp_path / "split.json", {"roles": roles, "shared": {}, "excluded": {}, "apart": []})
     write_json(tmp_path / "linear" / "metrics.json", {})

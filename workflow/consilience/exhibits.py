@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+# The endings of what the report offers as copies, beside what it shows.
+OFFERED = (".tsv", ".csv", ".parquet", ".json", ".txt", ".pdf")
 WILDCARD = re.compile(r"\{\w+\}")
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from urllib.parse import urlparse
 
-from consilience.configuration import Study
+from consilience.configuration import RESERVED, Study
 from consilience.errors import ConsilienceError, nearest
 
 MODEL_FILES = ("ensemble.safetensors", "members.tsv", "history.tsv", "predictions.tsv", "metrics.json")
@@ -88,7 +88,7 @@ def check_targets(
     """
     for match in filter(None, (PATTERN.match(os.path.normpath(argument)) for argument in arguments)):
         path, name, model = match[0], match["study"], match["model"]
-        if path.endswith((".html", ".zip")):
+        if path.endswith((".html", ".zip")) or name in RESERVED:
             continue
         if name not in studies:
             raise ConsilienceError(f"{path}: {_unknown('study', name, studies)}")

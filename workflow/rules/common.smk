@@ -20,7 +20,8 @@ COMMAND_FOLDER = Path(os.environ.setdefault("CONSILIENCE_COMMAND_FOLDER", workfl
 from consilience import domains, runs
 from consilience.configuration import check_config, load_studies
 from consilience.errors import ConsilienceError
-from consilience.exhibits import Exhibit, exhibits_of
+from consilience.exhibits import OFFERED, Exhibit, exhibits_of
+from consilience.files import sha256_of_all
 from consilience.fingerprint import fingerprint
 from consilience.targets import EXPLANATIONS, check_targets, downloads_of, targets_of
 
@@ -175,11 +176,17 @@ def of_studies(path):
     return [f"results/{name}/{path}" for name in STUDIES]
 
 
+def paths_of(name):
+    """All that a study and the rules of its slice make unasked; known once all rules are."""
+    lists = EXTRA_LISTS.get(name, {}).values()
+    return list(
+        dict.fromkeys([*targets_of(STUDIES[name]), *lists, *EXTRA_NOTES.get(name, []), *EXTRA_TARGETS.get(name, [])])
+    )
+
+
 def everything(wildcards):
-    """All that studies and the rules of their slices make unasked; known once all rules are."""
-    extra = [path for lists in EXTRA_LISTS.values() for path in lists.values()]
-    extra += [path for more in (EXTRA_NOTES, EXTRA_TARGETS) for paths in more.values() for path in paths]
-    return [target for study in STUDIES.values() for target in targets_of(study)] + extra
+    """All that a run makes unasked, beside what is of no single study."""
+    return [path for name in STUDIES for path in paths_of(name)]
 
 
 def exhibit(path, caption, section, domain=None):

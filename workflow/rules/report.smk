@@ -1,4 +1,36 @@
-# What a person reads first: one row a study, and the same as text on the terminal.
+# What a person looks at: a row a study and the same as text on the terminal, and the report, pages for a browser.
+
+
+TEMPLATES = sorted((LIBRARY / "consilience" / "report" / "templates").iterdir())
+
+
+def facts_of(name):
+    """What the summary and the report ask of a study beside its files."""
+    study = STUDIES[name]
+    return {
+        "models": study.models,
+        "explained": study.explained,
+        "voters": study.voters,
+        "method": study.primary,
+        "simulated": study.simulated,
+        "notes": EXTRA_NOTES.get(name, []),
+    }
+
+
+def shown_exhibits(wildcards):
+    """What a study's page shows, each with caption and section."""
+    return exhibits_of(study_of(wildcards).domain, paths_of(wildcards.study), EXHIBITS)
+
+
+def shown_of(wildcards):
+    """What a study's page shows or offers: exhibits, tables and texts."""
+    marked = [one["path"] for one in shown_exhibits(wildcards)]
+    return [path for path in paths_of(wildcards.study) if path in marked or path.endswith(OFFERED)]
+
+
+def texts_of(exhibits):
+    """A hash of the templates of the report and of the captions in it."""
+    return sha256_of_all([*TEMPLATES, *dict.fromkeys(one["caption"] for one in exhibits)])
 
 
 rule summary:
@@ -40,20 +72,82 @@ rule summary:
         mem_mb=memory(500),
         runtime=minutes(10),
     params:
-        studies=lambda wildcards: {
-            name: {
-                "models": study.models,
-                "explained": study.explained,
-                "voters": study.voters,
-                "method": study.primary,
-                "simulated": study.simulated,
-                "notes": EXTRA_NOTES.get(name, []),
-            }
-            for name, study in STUDIES.items()
-        },
+        studies=lambda wildcards: {name: facts_of(name) for name in STUDIES},
         threads=SETTINGS["threads"],
         code=lambda wildcards: fingerprint(SCRIPTS / "summary.py"),
     message:
         "summary of all studies"
     script:
         "../scripts/summary.py"
+
+
+rule page:
+    input:
+        shown=shown_of,
+        drivers="results/{study}/drivers.csv",
+        matrix="results/{study}/top_matrix.csv",
+        split="results/{study}/split.json",
+        attributions=of_models("results/{study}/attributions/{model}/{method}.h5", methods=True),
+        truth=lambda wildcards: [f"results/{wildcards.study}/truth.tsv"] if study_of(wildcards).simulated else [],
+        lists=lambda wildcards: list(EXTRA_LISTS.get(wildcards.study, {}).values()),
+    output:
+        page="results/report/{study}.html",
+        files=directory("results/report/files/{study}"),
+    log:
+        "logs/report/{study}.log",
+    benchmark:
+        "benchmarks/report/{study}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1500, 4),
+        runtime=minutes(30),
+    params:
+        facts=lambda wildcards: facts_of(wildcards.study),
+        studies=list(STUDIES),
+        domain=lambda wildcards: study_of(wildcards).domain,
+        methods=lambda wildcards: study_of(wildcards).methods,
+        consensus=setting("consensus"),
+        lists=lambda wildcards: list(EXTRA_LISTS.get(wildcards.study, {})),
+        exhibits=shown_exhibits,
+        threads=1,
+        texts=lambda wildcards: texts_of(shown_exhibits(wildcards)),
+        code=lambda wildcards: fingerprint(SCRIPTS / "page.py"),
+    message:
+        "{wildcards.study}: write its page of the report"
+    script:
+        "../scripts/page.py"
+
+
+rule report:
+    input:
+        "results/summary.tsv",
+        pages=[f"results/report/{name}.html" for name in STUDIES],
+        datasets=of_studies("dataset.h5"),
+    output:
+        index="results/report/index.html",
+        provenance="results/report/provenance.html",
+        run="results/report/run.js",
+    log:
+        "logs/report.log",
+    benchmark:
+        "benchmarks/report.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(10),
+    params:
+        facts=lambda wildcards: {name: facts_of(name) for name in STUDIES},
+        domains={name: study.domain for name, study in STUDIES.items()},
+        settings={name: study.settings for name, study in STUDIES.items()},
+        run={"device": SETTINGS["device"], "threads": SETTINGS["threads"]},
+        threads=1,
+        texts=texts_of([]),
+        code=lambda wildcards: fingerprint(SCRIPTS / "report.py"),
+    message:
+        "report of all studies"
+    script:
+        "../scripts/report.py"

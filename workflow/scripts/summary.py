@@ -12,7 +12,8 @@ import pandas as pd
 from consilience.evaluation import number, with_interval
 from consilience.files import write_table, write_text
 from consilience.jobs import job
-from consilience.summary import SHOWN, StudyResults, summary_lines, summary_row
+from consilience.study_results import StudyResults
+from consilience.summary import SHOWN, summary_lines, summary_row
 
 WIDTH = 120
 INDENT = 13  # where the text of a line begins
@@ -54,5 +55,5 @@ if "snakemake" in globals():
         text = "\n\n".join(wrapped(summary_lines(study)) for study in studies)
         width = max(len(study.base.name) for study in studies)
         short = wrapped((line for study in studies for line in in_short(study, width)), width + 2)
-        write_text(snakemake.output.text, f"\n{text}\n\nIn short, all of it in results/summary.tsv:\n\n{short}\n")
+        write_text(snakemake.output.text, f"\n{text}\n\nIn short; look at results/report/index.html, and at results/summary.tsv for a row a study:\n\n{short}\n")
         log.info("%d studies", len(studies))

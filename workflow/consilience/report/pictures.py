@@ -1,0 +1,54 @@
+"""Figures, which are drawn for print, in the size and format of a screen."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from consilience.errors import ConsilienceError
+
+# Figures are drawn at 300 dots an inch; at 110 their smallest letters, of 7 points, are 11 pixels high.
+DRAWN, SHOWN = 300, 110
+COLORS = 255
+# Bytes from which on a picture is tried with loss too: below, it is a drawing, which loss makes no smaller.
+LARGE = 60_000
+QUALITY = 70
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report: its name below files/{study}/, and its size in pixels."""
+
+    name: str
+    width: int
+    height: int
+
+
+def web_picture(source: str | Path, folder: Path, name: str) -> Picture:
+    """Write a PNG of 300 dots an inch as WebP at 110, under this name in `folder`.
+
+    Few colors without loss, which suits drawings; with loss where that is smaller, which suits maps and photographs.
+    The same bytes for the same figure. Raises ConsilienceError for a file that is no picture.
+    """
+    try:
+        with Image.open(source) as image:
+            width, height = (max(1, round(side * SHOWN / DRAWN)) for side in image.size)
+            small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
+    except OSError as error:
+        raise ConsilienceError(f"{source}: not a picture ({error})") from error
+    few = small.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).convert("RGB")
+    written = _encoded(few, lossless=True, method=3, quality=50)
+    if len(written) > LARGE:
+        written = min(written, _encoded(small, quality=QUALITY, method=4, use_sharp_yuv=True), key=len)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(written)
+    return Picture(name, width, height)
+
+
+def _encoded(image: Image.Image, **options: bool | int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", **options)
+    return buffer.getvalue()
