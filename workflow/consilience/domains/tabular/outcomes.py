@@ -101,9 +101,6 @@ def _classes(target: np.ndarray, name: str, path: Path, settings: dict[str, Any]
 def _order(names: Sequence[str], name: str, path: Path, settings: dict[str, Any]) -> list[str]:
     """Return the classes as the study orders them; by size or alphabet where it does not."""
     classes = list(settings.get("classes", ordered(names)))
-    absent = [one for one in classes if one not in names]
-    if absent:
-        raise ConsilienceError(f"{path}: classes: no row has {name} {absent[0]!r}{nearest(absent[0], names)}")
     if len(classes) < 2:
         raise ConsilienceError(f"{path}: column {name}: {', '.join(names)} in all rows; expected at least two classes")
     positive = settings.get("positive")

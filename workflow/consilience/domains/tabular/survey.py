@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 
 from consilience.domains.tabular.blocks import Block, number_name
 from consilience.domains.tabular.choice import SHOWN, Choice
-from consilience.errors import ConsilienceError
+from consilience.errors import ConsilienceError, nearest
 
 STEPS = ("missing target", "other classes", "missing values")
+# As many names are remembered, to offer the nearest.
+MOST_OTHERS = 1000
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -25,7 +27,8 @@ class Survey:
     """What a first reading of all rows found.
 
     `dropped` counts rows by step; `low` and `high` float32 (numbers,) are the range of every input of numbers in the
-    rows that stay, NaN where it has no value; `levels` the texts of the others; `target`, `samples` (id, role and
+    rows that stay, infinite where it has no value; `levels` the texts of the others; `others` names classes that were
+    left out; `target`, `samples` (id, role and
     groups) have an entry for every row that stays; `absent` whether an input of such a row has no value.
     """
 
@@ -37,6 +40,7 @@ class Survey:
     missing: Counter = field(default_factory=Counter)
     first_missing: tuple[int, str] | None = None
     absent: bool = False
+    others: set[str] = field(default_factory=set)
     levels: dict[str, dict[str, None]] = field(default_factory=dict)
     targets: list[np.ndarray] = field(default_factory=list)
     parts: list[pd.DataFrame] = field(default_factory=list)
@@ -59,26 +63,29 @@ class Survey:
         self.kept += int(stays.sum())
         self.dropped.update(reason[~stays].tolist())
         self._add_missing(block, reason)
-        numbers, width = block.numbers[stays], len(self.choice.numbers)
+        target = target_of(self.choice, block)
+        if len(self.others) < MOST_OTHERS:
+            self.others.update(_class_names(target[reason == STEPS[1]]).values())
         places = block.first + np.flatnonzero(stays) + 1
-        self._check_finite(numbers, places)
-        inputs = numbers[:, :width]
-        if len(inputs):
-            self.low, self.high = np.fmin(self.low, _least(inputs)), np.fmax(self.high, -_least(-inputs))
-            counted = inputs - places[:, None]
-            self.offsets = (
-                np.minimum(self.offsets[0], counted.min(axis=0)),
-                np.maximum(self.offsets[1], counted.max(axis=0)),
-            )
+        self._add_numbers(block.numbers[stays], places)
         chosen = pa.array(stays)
         texts = {name: values.filter(chosen) for name, values in block.texts.items()}
         for name, levels in self.levels.items():
             if len(levels) <= self.settings["maximum_levels"]:
                 levels.update(dict.fromkeys(texts[name].drop_null().unique().to_pylist()))
             self.absent |= texts[name].null_count > 0
-        self.absent |= bool(np.isnan(inputs).any())
-        self.targets.append(target_of(self.choice, block)[stays])
+        self.targets.append(target[stays])
         self.parts.append(self._samples(texts, places))
+
+    def _add_numbers(self, numbers: np.ndarray, places: np.ndarray) -> None:
+        self._check_finite(numbers, places)
+        inputs = numbers[:, : len(self.choice.numbers)]
+        if len(inputs):
+            self.absent |= bool(np.isnan(inputs).any())
+            self.low, self.high = np.fmin(self.low, _least(inputs)), np.fmax(self.high, -_least(-inputs))
+            counted = inputs - places[:, None]
+            least, most = self.offsets
+            self.offsets = np.minimum(least, counted.min(axis=0)), np.maximum(most, counted.max(axis=0))
 
     def staying(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         """Say which rows of a block stay, and why others do not (rows,): one of `STEPS`, "" for those that stay."""
@@ -134,6 +141,20 @@ class Survey:
         """Refuse what the reading as a whole found: values that are missing, levels without end, a count of rows."""
         if self.first_missing is not None:
             raise ConsilienceError(f"{self.place(*self.first_missing)}: no value{self._remedy()}")
+        self._check_classes()
+        self._check_levels()
+        self._check_counting()
+
+    def _check_classes(self) -> None:
+        present = _class_names(self.target).values() if "classes" in self.settings else ()
+        for name in self.settings.get("classes", ()):
+            if name not in present:
+                near = nearest(name, sorted(self.others))
+                raise ConsilienceError(
+                    f"{self.choice.table.path}: classes: no row that stays has {self.choice.target} {name!r}{near}"
+                )
+
+    def _check_levels(self) -> None:
         for name, levels in self.levels.items():
             if len(levels) > self.settings["maximum_levels"]:
                 shown = ", ".join(list(levels)[:3])
@@ -142,6 +163,8 @@ class Survey:
                     f"at most {self.settings['maximum_levels']} (maximum_levels); if it names rows or groups, it "
                     "belongs under id, split.group or exclude"
                 )
+
+    def _check_counting(self) -> None:
         counting = (self.offsets[0] == self.offsets[1]) & (self.kept > 1)
         if counting.any() and "features" not in self.settings:
             name = self.choice.numbers[int(np.argmax(counting))]
@@ -195,10 +218,15 @@ def target_of(choice: Choice, block: Block) -> np.ndarray:
 
 
 def _known(target: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    if target.dtype == object:
-        return np.isin(target.astype(str), classes)
-    names = {value: number_name(value) in classes for value in np.unique(target[~np.isnan(target)]).tolist()}
-    return np.array([names.get(value, False) for value in target.tolist()], dtype=bool)
+    """Say which rows have one of the classes, bool (rows,)."""
+    wanted = [value for value, name in _class_names(target).items() if name in classes]
+    return pd.Series(target).isin(wanted).to_numpy()
+
+
+def _class_names(target: np.ndarray) -> dict[Any, str]:
+    """Return the names of the values that a target has."""
+    values = pd.unique(pd.Series(target).dropna()).tolist()
+    return {value: value if target.dtype == object else number_name(value) for value in values}
 
 
 def survey(choice: Choice, settings: dict[str, Any], memory: int) -> Survey:
