@@ -22,6 +22,8 @@ EXPECTED = {
     "toy_variable": (1, "compute", 0, 1, 1000, 30),
     "toy_consensus": (1, "compute", 0, 1, 1000, 30),
     "_".join(("toy_conclusions", *CONCLUSIONS)): (1, "compute", 0, 5, 5 * 1000, 30),
+    "page": (1, "compute", 0, 1, 1500, 30),
+    "report": (1, "compute", 0, 1, 1500, 10),
 }
 
 

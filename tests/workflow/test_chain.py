@@ -43,11 +43,11 @@ OWN_FILES = {
 
 
 def digests(directory):
-    """SHA-256 of every result but the simulated raw folder's timestamp."""
+    """SHA-256 of every result but timestamps, and what the report says of times and memory."""
     return {
         str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(directory.joinpath("results").rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not path.name.startswith(".") and path.name != "run.js"
     }
 
 

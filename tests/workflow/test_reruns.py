@@ -33,13 +33,13 @@ def edited(clone, finished):
     return rerun
 
 
-def without_summary(found):
-    """Which jobs a change reruns; the summary of one study alone is not that of two."""
-    return {name: count for name, count in found.items() if name != "summary"}
+def of_the_chain(found):
+    """Which jobs a change reruns, without those that tell of it all; the summary of one study is not that of two."""
+    return {name: count for name, count in found.items() if name not in ("summary", "page", "report")}
 
 
 def test_a_fresh_copy_of_the_code_reruns_nothing(edited):
-    assert without_summary(edited()) == {}
+    assert of_the_chain(edited()) == {}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_fresh_copy_of_the_code_reruns_nothing(edited):
     ],
 )
 def test_comments_and_docstrings_cost_nothing(edited, file, old, new):
-    assert without_summary(edited(file, old, new)) == {}
+    assert of_the_chain(edited(file, old, new)) == {}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_comments_and_docstrings_cost_nothing(edited, file, old, new):
     ],
 )
 def test_an_edit_reruns_what_imports_it(edited, file, old, new, expected):
-    assert without_summary(edited(file, old, new)) == without_summary(expected)
+    assert of_the_chain(edited(file, old, new)) == of_the_chain(expected)
 
 
 def test_a_changed_setting_reruns_the_rules_that_take_it(clone, finished):
@@ -83,7 +83,34 @@ def test_a_changed_setting_reruns_the_rules_that_take_it(clone, finished):
     run = snakemake(directory, "--dry-run", workflow=clone, studies=studies, names=("toy",), check=True)
     expected = {name: count for name, count in CONSENSUS.items() if name != "recovery"} | {"linear_figures": 1}
     expected |= FAITHFULNESS
-    assert without_summary(jobs(run.stdout)) == without_summary(expected)
+    assert of_the_chain(jobs(run.stdout)) == of_the_chain(expected)
+
+
+@pytest.mark.parametrize(
+    ("file", "pages"),
+    [
+        ("workflow/consilience/domains/fashion/notes.py", 1),
+        ("workflow/consilience/report/cards.py", len(list(STUDIES.glob("*.yaml")))),
+        ("workflow/rules/common.smk", 0),
+    ],
+)
+def test_a_page_is_written_anew_where_its_study_changed(clone, finished, file, pages):
+    directory = clone / "results_of_run"
+    shutil.copytree(finished[0], directory, symlinks=True)
+    path = clone / file
+    path.write_text(path.read_text() + "\nMORE = 1\n")
+    assert jobs(snakemake(directory, "--dry-run", workflow=clone, check=True).stdout).get("page", 0) == pages
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("workflow/consilience/report/templates/report.css", "h1 ", "h1, h7 "),
+        ("workflow/report/loss.rst", "Training", "The training"),
+    ],
+)
+def test_an_edit_of_a_template_or_a_caption_rewrites_pages_and_nothing_else(edited, file, old, new):
+    assert edited(file, old, new).keys() - {"summary", "report"} == {"page"}
 
 
 FASHION = {"fashion_analysis": 1, "fashion_tiny_fashion_figures": 1}
@@ -107,7 +134,7 @@ MIRNA = {"mirna_tiny_mirna_analysis": 1, "mirna_tiny_mirna_figures": 1}
 )  # fmt: skip
 def test_an_edit_in_the_mirna_slice_reruns_its_own(edited, file, expected):
     path = f"workflow/consilience/{file}"
-    assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "mirna_tiny")) == without_summary(expected)
+    assert of_the_chain(edited(path, r"\Z", "\nMORE = 1\n", "mirna_tiny")) == of_the_chain(expected)
 
 
 VARIANTS = {"variants_tiny_variants_analysis": 1, "variants_tiny_variants_figures": 1}
@@ -124,7 +151,7 @@ VARIANTS = {"variants_tiny_variants_analysis": 1, "variants_tiny_variants_figure
 )
 def test_an_edit_in_the_variants_slice_reruns_its_own(edited, file, expected):
     path = f"workflow/consilience/{file}"
-    assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "variants_tiny")) == without_summary(expected)
+    assert of_the_chain(edited(path, r"\Z", "\nMORE = 1\n", "variants_tiny")) == of_the_chain(expected)
 
 
 EEG = {"eeg_tiny_eeg_analysis": 1, "eeg_tiny_eeg_figures": 1}
@@ -140,7 +167,7 @@ EEG = {"eeg_tiny_eeg_analysis": 1, "eeg_tiny_eeg_figures": 1}
 )
 def test_an_edit_in_the_eeg_slice_reruns_its_own(edited, file, expected):
     path = f"workflow/consilience/{file}"
-    assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "eeg_tiny")) == without_summary(expected)
+    assert of_the_chain(edited(path, r"\Z", "\nMORE = 1\n", "eeg_tiny")) == of_the_chain(expected)
 
 
 @pytest.mark.parametrize(
@@ -155,4 +182,4 @@ def test_an_edit_in_the_eeg_slice_reruns_its_own(edited, file, expected):
 )
 def test_an_edit_of_what_a_slice_uses_reruns_the_slice_alone(edited, file, expected):
     path = f"workflow/consilience/{file}"
-    assert without_summary(edited(path, r"\Z", "\nMORE = 1\n", "fashion_tiny")) == without_summary(expected)
+    assert of_the_chain(edited(path, r"\Z", "\nMORE = 1\n", "fashion_tiny")) == of_the_chain(expected)

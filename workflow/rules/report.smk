@@ -101,11 +101,10 @@ rule page:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1500, 4),
+        mem_mb=memory(1500, 1),
         runtime=minutes(30),
     params:
         facts=lambda wildcards: facts_of(wildcards.study),
-        studies=list(STUDIES),
         domain=lambda wildcards: study_of(wildcards).domain,
         methods=lambda wildcards: study_of(wildcards).methods,
         consensus=setting("consensus"),

@@ -40,7 +40,6 @@ if "snakemake" in globals():
         write_page(
             output.page,
             "study.html",
-            studies=params.studies,
             current=view["name"],
             view=view,
             cards=found,

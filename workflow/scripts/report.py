@@ -29,11 +29,10 @@ if "snakemake" in globals():
         write_page(
             output.provenance,
             "provenance.html",
-            studies=names,
             current="provenance",
             versions=versions(),
             run=params.run,
             inputs=inputs,
         )
-        write_page(output.index, "index.html", studies=names, current="index", views=views)
+        write_page(output.index, "index.html", current="index", views=views)
         log.info("%d studies, %d jobs measured", len(names), sum(map(len, jobs.values())))

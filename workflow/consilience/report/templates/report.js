@@ -11,7 +11,13 @@
     return made;
   }
 
-  // ---- what differs from run to run
+  // ---- what differs from run to run; a study's page knows of no other study, so that it is not written anew for one
+  const navigation = document.querySelector("nav[data-current]");
+  for (const name of Object.keys(RUN.jobs)) {
+    const link = element("a", { href: `${name}.html` }, name.replaceAll("_", " "));
+    if (name === navigation.dataset.current) link.setAttribute("aria-current", "page");
+    navigation.insertBefore(link, navigation.lastElementChild);
+  }
   for (const cell of document.querySelectorAll("[data-work]")) {
     const jobs = RUN.jobs[cell.dataset.work] || [];
     const minutes = jobs.reduce((sum, job) => sum + (job.seconds || 0), 0) / 60;
