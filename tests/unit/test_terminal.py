@@ -91,6 +91,22 @@ def test_all_else_is_told_as_it_was(terminal):
     assert terminal() == "3 of 7 steps (43%) done\nWorkflowError:\nAt least one job did not complete successfully.\n"
 
 
+def test_on_a_terminal_every_message_has_a_line_of_its_own():
+    """Where a job's bar is, its rest would stand beside what Snakemake tells."""
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    handler = ColorizingTextHandler(nocolor=True, stream=stream, formatter=DefaultFormatter())
+    handler.name = STREAM
+    logger.addHandler(handler)
+    try:
+        shorten()
+        stream.write("training: 40%")
+        logger.error("3 of 7 steps (43%) done")
+    finally:
+        logger.removeHandler(handler)
+    assert stream.getvalue() == "training: 40%\r\x1b[K3 of 7 steps (43%) done\n"
+
+
 def test_only_the_stream_is_short(tmp_path):
     """What lies under .snakemake/log keeps every word."""
     handler = logging.FileHandler(tmp_path / "whole.log")

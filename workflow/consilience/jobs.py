@@ -17,6 +17,7 @@ import consilience
 from consilience import runs
 from consilience.errors import ConsilienceError
 from consilience.files import guarded
+from consilience.progress import wipe
 
 LIBRARY = "CONSILIENCE_LIBRARY"  # set by the workflow
 # Libraries tell of it in errors of many kinds, but in the system's words.
@@ -130,4 +131,5 @@ def _tell(name: str, message: str, error: BaseException, log: Path, logger: logg
         logger.error("%s", "".join(traceback.format_exception(error)).rstrip())
         logger.error("%s", reason)
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
+    wipe(sys.stderr)
     print(f"{reason}{where}{notes}", file=sys.stderr, flush=True)

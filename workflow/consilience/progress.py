@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -41,6 +41,12 @@ def following(items: Iterable[Item], description: str, unit: str) -> Iterator[It
         for item in items:
             yield item
             advance()
+
+
+def wipe(stream: TextIO) -> None:
+    """Wipe the line of a terminal that another job's bar may be on, before something else is written there."""
+    if stream.isatty():
+        stream.write("\r\x1b[K")
 
 
 @contextmanager

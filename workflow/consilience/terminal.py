@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from consilience.jobs import REASON
+from consilience.progress import wipe
 
 STREAM = "DefaultStreamHandler"  # Snakemake's own name
 SCRIPT_FAILED = "returned non-zero exit status 1."  # a signal's, a shortage of memory say, is told
@@ -58,9 +60,15 @@ def reason_in(log: str | Path) -> str | None:
 
 
 def shorten() -> None:
-    """Let Snakemake's stream to the terminal format what it tells by `ShortFormatter`."""
+    """Let Snakemake's stream to the terminal format what it tells by `ShortFormatter`, on a line of its own."""
     from snakemake.logging import logger
 
     for handler in logger.handlers:
         if handler.name == STREAM and handler.formatter and not isinstance(handler.formatter, ShortFormatter):
             handler.setFormatter(ShortFormatter(handler.formatter))
+            handler.addFilter(partial(_wiped, handler))
+
+
+def _wiped(handler: logging.StreamHandler, _: logging.LogRecord) -> bool:
+    wipe(handler.stream)
+    return True
