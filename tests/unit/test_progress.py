@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -78,6 +79,14 @@ def test_of_jobs_side_by_side_the_first_draws(terminal):
     third = start("third", slave)
     finish(third)
     assert "third" in sent()
+
+
+def test_every_bar_is_one_of_these():
+    library = Path(consilience.__file__).parent
+    drawing = [
+        path for path in library.parent.rglob("*.py") if re.search(r"^ *(from|import) tqdm", path.read_text(), re.M)
+    ]
+    assert drawing == [library / "progress.py"]
 
 
 def test_a_file_gets_nothing(tmp_path):
