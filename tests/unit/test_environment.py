@@ -22,7 +22,7 @@ def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-PACKED = (".py", ".yaml", ".md", ".smk", ".rst")
+PACKED = (".py", ".yaml", ".md", ".smk", ".rst", ".html", ".css", ".js")
 
 
 def test_every_line_of_the_lock_is_an_exact_public_pin():

@@ -111,9 +111,10 @@
     const tone = (value) => (value > 0 ? "positive" : value < 0 ? "negative" : "none");
 
     function ranks(card) {
-      const head = element("tr", {}, element("th", {}), ...study.methods.map((name) => element("th", { class: "n" }, words(name))));
-      const body = Object.entries(card.models).map(([model, found]) => element("tr", {}, element("th", {}, words(model)),
-        ...found.map((rank) => element("td", { class: `n ${tone(rank)}` }, signed(rank)))));
+      const models = Object.entries(card.models);
+      const head = element("tr", {}, element("th", {}), ...models.map(([model]) => element("th", { class: "n" }, words(model))));
+      const body = study.methods.map((method, index) => element("tr", {}, element("th", {}, words(method)),
+        ...models.map(([, found]) => element("td", { class: `n ${tone(found[index])}` }, signed(found[index])))));
       return element("div", { class: "ranks" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)));
     }
 
