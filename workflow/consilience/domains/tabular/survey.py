@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from consilience.domains.tabular.blocks import Block, number_name
 from consilience.domains.tabular.choice import SHOWN, Choice
 from consilience.errors import ConsilienceError, nearest
+from consilience.progress import following
 
 STEPS = ("missing target", "other classes", "missing values")
 # As many names are remembered, to offer the nearest.
@@ -240,4 +241,5 @@ def survey(choice: Choice, settings: dict[str, Any], memory: int) -> Survey:
 
 def blocks_of(choice: Choice, memory: int) -> Iterator[Block]:
     """Yield the columns of a study block by block."""
-    return choice.table.blocks(choice.read_numbers, choice.read_texts, memory)
+    blocks = choice.table.blocks(choice.read_numbers, choice.read_texts, memory)
+    return following(blocks, f"reading {choice.table.path.name}", "block")
