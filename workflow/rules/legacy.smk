@@ -1,6 +1,6 @@
 # On request, `snakemake legacy`: results under the names of the systems that the slices come from, file by file.
 from consilience.files import sha256
-from consilience.legacy.declaration import Declaration
+from consilience.legacy.declaration import Declaration, our_files
 
 DECLARATIONS = {
     name: domains.slices()[study.domain] / "legacy.yaml"
@@ -11,21 +11,6 @@ for study_name in DECLARATIONS:
     ON_REQUEST[study_name] = [*ON_REQUEST.get(study_name, []), f"results/{study_name}/legacy"]
 
 
-def declared(wildcards):
-    """What a slice says of the earlier outputs, and what conversions know of the study; only where somebody asks."""
-    try:
-        declaration = Declaration.of(DECLARATIONS[wildcards.study])
-        return declaration, declaration.facts(study_of(wildcards))
-    except ConsilienceError as error:
-        raise WorkflowError(str(error)) from None
-
-
-def legacy_sources(wildcards):
-    """What the conversions read."""
-    declaration, facts = declared(wildcards)
-    return [f"results/{wildcards.study}/{path}" for path in declaration.sources(facts)]
-
-
 rule legacy:
     input:
         [f"results/{name}/legacy" for name in DECLARATIONS],
@@ -33,7 +18,7 @@ rule legacy:
 
 rule legacy_names:
     input:
-        results=legacy_sources,
+        results=lambda wildcards: our_files(DECLARATIONS[wildcards.study], study_of(wildcards)),
     output:
         folder=directory("results/{study}/legacy"),
     log:
@@ -50,7 +35,7 @@ rule legacy_names:
         runtime=minutes(60),
     params:
         domain=lambda wildcards: study_of(wildcards).domain,
-        facts=lambda wildcards: vars(declared(wildcards)[1]),
+        facts=lambda wildcards: vars(Declaration.of(DECLARATIONS[wildcards.study]).facts(study_of(wildcards))),
         declaration=lambda wildcards: sha256(DECLARATIONS[wildcards.study]),
         threads=SETTINGS["threads"],
         code=code("legacy_names", "legacy"),

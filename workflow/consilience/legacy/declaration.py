@@ -139,6 +139,12 @@ class Declaration:
         return self.words.get("model")
 
 
+def our_files(path: Path, study: Study) -> list[str]:
+    """Return the files of a study that are read to write the earlier ones, from results/ on."""
+    declaration = Declaration.of(path)
+    return [f"results/{study.name}/{file}" for file in declaration.sources(declaration.facts(study))]
+
+
 def placeholders(pattern: str) -> list[str]:
     """Return the names in braces, in order."""
     return [name for _, name, _, _ in Formatter().parse(pattern) if name]
