@@ -143,6 +143,7 @@ rule report:
         domains={name: study.domain for name, study in STUDIES.items()},
         settings={name: study.settings for name, study in STUDIES.items()},
         run={"device": SETTINGS["device"], "threads": SETTINGS["threads"]},
+        benchmarks="benchmarks",
         threads=1,
         texts=texts_of([]),
         code=lambda wildcards: fingerprint(SCRIPTS / "report.py"),

@@ -24,7 +24,7 @@ if "snakemake" in globals():
             | inputs_of(path)
             for name, path in zip(names, snakemake.input.datasets, strict=True)
         ]
-        jobs = measured(Path("benchmarks"), names)
+        jobs = measured(Path(params.benchmarks), names)
         write_run(output.run, {"jobs": jobs, **commit_of()})
         write_page(
             output.provenance,
