@@ -36,7 +36,7 @@ def web_picture(source: str | Path, folder: Path, name: str) -> Picture:
     try:
         with Image.open(source) as image:
             width, height = (max(1, round(side * SHOWN / DRAWN)) for side in image.size)
-            small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
+            small = _on_white(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
     except OSError as error:
         raise ConsilienceError(f"{source}: not a picture ({error})") from error
     few = small.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).convert("RGB")
@@ -46,6 +46,15 @@ def web_picture(source: str | Path, folder: Path, name: str) -> Picture:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(written)
     return Picture(name, width, height)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return the picture in RGB, what is see-through on white."""
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image.convert("RGBA"))
+        image = white
+    return image.convert("RGB")
 
 
 def _encoded(image: Image.Image, **options: bool | int) -> bytes:

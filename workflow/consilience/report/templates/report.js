@@ -45,18 +45,18 @@
     const cell = row.cells[column];
     const text = cell.dataset.value === undefined ? cell.textContent.trim() : cell.dataset.value;
     const number = Number.parseFloat(text.replace("−", "-").replaceAll(",", ""));
-    return { text, number, missing: text === "" || text === dash || text === "undefined" };
+    return { text, number, missing: Number.isNaN(number) };
   }
 
   function sort(table, column, direction) {
+    const numeric = table.tHead.rows[0].cells[column].classList.contains("n");
     const rows = [...table.tBodies[0].rows];
     rows.forEach((row, index) => { if (row.dataset.first === undefined) row.dataset.first = index; });
     const keyed = rows.map((row) => ({ row, key: key(row, column) }));
-    const numeric = keyed.every(({ key: one }) => one.missing || !Number.isNaN(one.number));
     keyed.sort((a, b) => {
-      if (a.key.missing !== b.key.missing) return a.key.missing ? 1 : -1;
-      const order = numeric ? a.key.number - b.key.number : a.key.text.localeCompare(b.key.text, "en", { numeric: true });
-      return (a.key.missing ? 0 : direction * order) || a.row.dataset.first - b.row.dataset.first;
+      if (numeric && a.key.missing !== b.key.missing) return a.key.missing ? 1 : -1;
+      const order = numeric ? (a.key.missing ? 0 : a.key.number - b.key.number) : a.key.text.localeCompare(b.key.text, "en", { numeric: true });
+      return direction * order || a.row.dataset.first - b.row.dataset.first;
     });
     table.tBodies[0].append(...keyed.map(({ row }) => row));
   }
