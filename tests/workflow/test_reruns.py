@@ -154,6 +154,16 @@ def test_an_edit_in_the_variants_slice_reruns_its_own(edited, file, expected):
     assert of_the_chain(edited(path, r"\Z", "\nMORE = 1\n", "variants_tiny")) == of_the_chain(expected)
 
 
+@pytest.mark.parametrize(
+    ("file", "first"),
+    [("domains/tabular/simulate.py", {"simulate", "prepare"}), ("domains/tabular/leaks.py", {"prepare"})],
+)
+def test_an_edit_in_the_tabular_slice_reruns_from_there_on(edited, file, first):
+    found = edited(f"workflow/consilience/{file}", r"\Z", "\nMORE = 1\n", "tabular_tiny")
+    assert {"simulate", "prepare"} & set(found) == first
+    assert {"split", "linear", "train", "tabular_tiny_attribute", "overlap"} <= set(found)
+
+
 EEG = {"eeg_tiny_eeg_analysis": 1, "eeg_tiny_eeg_figures": 1}
 
 

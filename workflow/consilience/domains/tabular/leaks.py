@@ -14,7 +14,6 @@ COPY = 1 - 1e-9
 # Worth a look: an answer under another name, more often than not.
 STRONG = 0.99
 SHOWN = 5
-HASH = 8
 
 
 class Watch:
@@ -30,8 +29,8 @@ class Watch:
         self.count, self.mean, self.target_mean = np.zeros((3, width))
         self.squares, self.target_squares, self.products = np.zeros((3, width))
         self.low, self.high = np.full((classes, width), np.inf), np.full((classes, width), -np.inf)
-        self.seen: set[bytes] = set()
-        self.rows = self.repeated = 0
+        self.digests: list[np.ndarray] = []
+        self.rows = 0
 
     def add(self, values: np.ndarray) -> None:
         """Take in the next rows, float64 (rows, features) with NaN where absent."""
@@ -44,10 +43,8 @@ class Watch:
                 self.high[label] = np.fmax(self.high[label], np.where(np.isnan(own), -np.inf, own).max(axis=0))
         elif len(values):
             self._add_moments(values, target)
-        for row in values.astype(np.float32):
-            digest = hashlib.blake2b(row.tobytes(), digest_size=HASH).digest()
-            self.repeated += digest in self.seen
-            self.seen.add(digest)
+        digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in values.astype(np.float32)]
+        self.digests.append(np.frombuffer(b"".join(digests), np.uint64))
 
     def _add_moments(self, values: np.ndarray, target: np.ndarray) -> None:
         """Merge the moments of a block into those so far (Chan, Golub & LeVeque 1983, eq. 1.5), feature by feature."""
@@ -66,6 +63,11 @@ class Watch:
         self.mean += shift * count / total
         self.target_mean += target_shift * count / total
         self.count += count
+
+    @property
+    def repeated(self) -> int:
+        """How many rows have the inputs, as float32 knows them, of an earlier one."""
+        return self.rows - len(np.unique(np.concatenate(self.digests))) if self.digests else 0
 
     @property
     def correlation(self) -> np.ndarray:

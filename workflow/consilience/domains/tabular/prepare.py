@@ -20,7 +20,7 @@ from consilience.errors import ConsilienceError
 from consilience.files import sha256
 
 # Bytes of a block of rows; what a block becomes takes a few times as much.
-MEMORY = 2**25
+MEMORY = 2**24
 UNIT = "the columns' own units"
 SHOWN = 5
 
