@@ -17,9 +17,6 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 
 
-from consilience import terminal
-
-
 rule all:
     default_target: True
     input:
@@ -33,17 +30,10 @@ rule fetch:
         [download["path"] for study in STUDIES.values() for download in downloads_of(study)],
 
 
-# Every rule file sees what common.smk defines: STUDIES, and the functions that turn a study into paths.
-include: "workflow/rules/prepare.smk"
-include: "workflow/rules/split.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/attribute.smk"
-include: "workflow/rules/faithfulness.smk"
-include: "workflow/rules/linear.smk"
-include: "workflow/rules/consensus.smk"
-include: "workflow/rules/overlap.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/legacy.smk"
+# In the order data pass through; each file sees what common.smk defines: STUDIES, and what turns a study into paths.
+for stage in "prepare split train attribute faithfulness linear consensus overlap report legacy".split():
+
+    include: f"workflow/rules/{stage}.smk"
 
 
 for rules_of_slice in slice_rules():

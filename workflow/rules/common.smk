@@ -17,7 +17,7 @@ os.environ.update(
 # The folder the command was given in, whatever --directory says; jobs on other nodes inherit it.
 COMMAND_FOLDER = Path(os.environ.setdefault("CONSILIENCE_COMMAND_FOLDER", workflow.rundir))
 
-from consilience import domains, runs
+from consilience import domains, runs, terminal
 from consilience.configuration import check_config, load_studies
 from consilience.errors import ConsilienceError
 from consilience.exhibits import OFFERED, Exhibit, exhibits_of
@@ -43,6 +43,7 @@ except ConsilienceError as error:
 os.environ.update(CONSILIENCE_CHECKPOINT_SECONDS=str(SETTINGS["checkpoint_seconds"]))
 GPU = 0 if SETTINGS["device"] == "cpu" else 1
 STARTED = time.time()
+TEMPLATES = sorted((LIBRARY / "consilience" / "report" / "templates").iterdir())
 ENVIRONMENT = f"{workflow.basedir}/envs/consilience.yaml"
 # Megabytes. Of larger inputs, samples are read, or parts at a time.
 LARGEST = 16_000
@@ -190,7 +191,7 @@ def everything(wildcards):
 
 
 def exhibit(path, caption, section, domain=None):
-    """Mark what a rule makes, a path or several, for both reports: that of the chain, and Snakemake's --report.
+    """Mark outputs of a rule, a path or several, for two reports, that of the chain and that of Snakemake.
 
     `caption` names a text in workflow/report, or in the captions of the slice whose rule it is.
     """
@@ -204,6 +205,35 @@ def exhibit(path, caption, section, domain=None):
 def told(domain, path, caption):
     """Mark a file of a slice's own for the reports; `caption` names a text in the slice's captions."""
     return exhibit(path, caption, f"{domain} analysis", domain)
+
+
+def facts_of(name):
+    """What the summary and the report ask of a study beside its files."""
+    study = STUDIES[name]
+    return {
+        "models": study.models,
+        "explained": study.explained,
+        "voters": study.voters,
+        "method": study.primary,
+        "simulated": study.simulated,
+        "notes": EXTRA_NOTES.get(name, []),
+    }
+
+
+def shown_exhibits(wildcards):
+    """What a study's page shows, each with caption and section."""
+    return exhibits_of(study_of(wildcards).domain, paths_of(wildcards.study), EXHIBITS)
+
+
+def shown_of(wildcards):
+    """What a study's page shows or offers: exhibits, tables and texts."""
+    marked = [one["path"] for one in shown_exhibits(wildcards)]
+    return [path for path in paths_of(wildcards.study) if path in marked or path.endswith(OFFERED)]
+
+
+def texts_of(exhibits):
+    """A hash of the templates of the report and of the captions in it."""
+    return sha256_of_all([*TEMPLATES, *dict.fromkeys(one["caption"] for one in exhibits)])
 
 
 def slice_rules():

@@ -1,38 +1,6 @@
 # What a person looks at: a row a study and the same as text on the terminal, and the report, pages for a browser.
 
 
-TEMPLATES = sorted((LIBRARY / "consilience" / "report" / "templates").iterdir())
-
-
-def facts_of(name):
-    """What the summary and the report ask of a study beside its files."""
-    study = STUDIES[name]
-    return {
-        "models": study.models,
-        "explained": study.explained,
-        "voters": study.voters,
-        "method": study.primary,
-        "simulated": study.simulated,
-        "notes": EXTRA_NOTES.get(name, []),
-    }
-
-
-def shown_exhibits(wildcards):
-    """What a study's page shows, each with caption and section."""
-    return exhibits_of(study_of(wildcards).domain, paths_of(wildcards.study), EXHIBITS)
-
-
-def shown_of(wildcards):
-    """What a study's page shows or offers: exhibits, tables and texts."""
-    marked = [one["path"] for one in shown_exhibits(wildcards)]
-    return [path for path in paths_of(wildcards.study) if path in marked or path.endswith(OFFERED)]
-
-
-def texts_of(exhibits):
-    """A hash of the templates of the report and of the captions in it."""
-    return sha256_of_all([*TEMPLATES, *dict.fromkeys(one["caption"] for one in exhibits)])
-
-
 rule summary:
     input:
         splits=of_studies("split.json"),
