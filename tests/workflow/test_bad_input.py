@@ -175,6 +175,23 @@ def test_a_table_of_pairs_that_is_none_is_one_line_and_leaves_nothing(tmp_path, 
 
 
 @pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("a,b,outcome\n1,2,3\n4,5\n", r"row 2: 2 fields; expected 3, as in the header"),
+        ("a,b,outcom\n1,2,3\n", r"target: no column 'outcome'; it has a, b, outcom; nearest: outcom"),
+        ("a,b,outcome\n1,,3\n", r"row 1, column b: no value \(1 in 1 columns: b 1\); expected one, or missing: drop"),
+    ],
+)
+def test_a_table_that_is_none_is_one_line_and_leaves_nothing(tmp_path, table, message):
+    (tmp_path / "table.csv").write_text(table)
+    content = {"domain": "tabular", "source": {"kind": "file", "path": "../table.csv"}, "target": "outcome"}
+    output, left = failing(tmp_path, content | {"models": "small"})
+    (line,) = lines_with(output, "Error in prepare (study mine): ")
+    assert re.search(f"table.csv: {message}", line)
+    assert left == []
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ("missing", r"train_eegs/1000\.parquet: no such file.*line 2 of train\.csv"),

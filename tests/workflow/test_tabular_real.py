@@ -14,6 +14,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from consilience.attribution.store import read
 from consilience.dataset import Dataset
 from consilience.files import read_json, read_table
 
@@ -32,10 +33,13 @@ def tables():
     """The three tables, with classes by name, and how each is written."""
     cancer, wine, diabetes = (load(as_frame=True) for load in (load_breast_cancer, load_wine, load_diabetes))
     names = np.array(["malignant", "benign"])[cancer.target]
+    raw = load_diabetes(as_frame=True, scaled=False).data
+    holes = np.random.default_rng(0).random(raw.shape) < 0.1
     return {
         "cancer": cancer.data.assign(diagnosis=names),
         "wine": wine.data.assign(cultivar=wine.target + 1),
-        "diabetes": load_diabetes(as_frame=True, scaled=False).data.assign(progression=diabetes.target),
+        "diabetes": raw.assign(progression=diabetes.target),
+        "holes": raw.mask(holes).assign(progression=diabetes.target),
     }
 
 
@@ -48,11 +52,13 @@ def run(tmp_path_factory):
     held["cancer"].to_csv(folder / "cancer.csv", index=False)
     held["wine"].to_csv(folder / "wine.tsv", sep="\t", index=False)
     held["diabetes"].to_parquet(folder / "diabetes.parquet")
+    held["holes"].to_csv(folder / "holes.csv.gz", index=False)
     own = {
         "cancer": {"source": {"kind": "file", "path": "cancer.csv"}, "target": "diagnosis", "positive": "malignant"},
         "wine": {"source": {"kind": "file", "path": "wine.tsv"}, "target": "cultivar"},
         # Sex is coded as 1 and 2; the target has whole numbers, of many values.
         "diabetes": {"source": {"kind": "file", "path": "diabetes.parquet"}, "target": "progression", "categorical": ["sex"]},
+        "holes": {"source": {"kind": "file", "path": "holes.csv.gz"}, "target": "progression", "missing": "mask"},
     }  # fmt: skip
     for name, settings in own.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(SHARED | settings))
@@ -86,7 +92,8 @@ def test_every_value_arrives(run):
 
 def test_tasks_and_classes_are_what_the_audit_tells(run):
     results, held = run
-    notes = {name: read_table(results / name / "audit.tsv").set_index("step").loc["target", "note"] for name in held}
+    audits = {name: read_table(results / name / "audit.tsv").set_index("step") for name in held}
+    notes = {name: audit.loc["target", "note"] for name, audit in audits.items()}
     assert notes["cancer"].endswith("texts, categories or truth values: benign 357, malignant 212")
     assert "3 distinct whole numbers" in notes["wine"]
     assert notes["wine"].endswith("1 59, 2 71, 3 48")
@@ -189,3 +196,26 @@ def test_drivers_of_cancer_point_as_those_of_a_logistic_regression(run):
     assert drivers.loc[leading, "direction"].eq("positive").tolist() == (expected[leading] > 0).tolist()
     assert {"worst concave points", "worst radius", "worst texture"} <= set(leading)
     assert drivers["average_attribution"].corr(expected.reindex(drivers.index), method="spearman") > 0.8
+
+
+def test_what_is_absent_counts_as_the_mean_and_gets_no_attribution(run):
+    """StandardScaler leaves what is absent out, and fills nothing: zero is then the mean of the training role."""
+    results, held = run
+    base, table = results / "holes", held["holes"]
+    train = roles(base)["train"]
+    X, y = table.drop(columns="progression"), table["progression"]
+    Z = np.nan_to_num(StandardScaler().fit_transform(X.iloc[train]))
+    penalty = read_json(base / "linear" / "metrics.json")["ridge"]["training"]["penalty"]
+    found = read_table(base / "linear" / "coefficients.tsv").pivot(
+        index="feature", columns="kind", values="coefficient"
+    )
+    expected = Ridge(alpha=penalty).fit(Z, y.iloc[train]).coef_
+    assert found.loc[X.columns, "ridge"].to_numpy() == pytest.approx(expected, rel=1e-3)
+    for model in SHARED["models"]:
+        assert read_json(base / "models" / model / "metrics.json")["test"]["r2"]["value"] > 0.25
+        shown = read(base / "attributions" / model / "integrated_gradients.h5", showcase=True)
+        absent = X.isna().to_numpy()[[int(name) - 1 for name in shown.showcase["samples"]]]
+        maps = shown.showcase["columns"]
+        assert absent.any()
+        assert not maps[..., absent].any()
+        assert maps[..., ~absent].all()
