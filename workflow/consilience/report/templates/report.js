@@ -18,6 +18,8 @@
     if (name === navigation.dataset.current) link.setAttribute("aria-current", "page");
     navigation.insertBefore(link, navigation.lastElementChild);
   }
+  const current = navigation.querySelector("[aria-current]");
+  if (current) navigation.scrollLeft = current.offsetLeft - navigation.offsetLeft;
   for (const cell of document.querySelectorAll("[data-work]")) {
     const jobs = RUN.jobs[cell.dataset.work] || [];
     const minutes = jobs.reduce((sum, job) => sum + (job.seconds || 0), 0) / 60;
