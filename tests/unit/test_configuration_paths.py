@@ -45,3 +45,12 @@ def test_what_only_encoding_reads_makes_no_dataset_anew(tmp_path):
     assert found.encoders == (str(described), str(weights))
     for content in ('{"best_dir": "elsewhere"}', '{"best_dir": 3}', "[]", "no JSON"):
         assert loaded(content).encoders == (str(described),)
+
+
+@pytest.mark.parametrize("name", ["report", "index", "provenance", "a b", "a-b", "ä"])
+def test_a_study_takes_no_name_of_what_is_of_all_studies(tmp_path, name):
+    (tmp_path / f"{name}.yaml").write_text("domain: tabular\n")
+    with pytest.raises(
+        ConsilienceError, match=r"letters, digits and _, not report, index, provenance; rename the file"
+    ):
+        load_study(tmp_path / f"{name}.yaml")

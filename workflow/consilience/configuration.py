@@ -28,6 +28,7 @@ from consilience.yaml_files import read_yaml
 SCHEMAS = Path(__file__).parent / "schemas"
 METHOD_KEYS = tuple(fact.name for fact in fields(MethodFacts))
 RESERVED = ("report",)  # folders of results/ that hold what is of all studies
+PAGES = ("index", "provenance")  # pages of the report that are no study's
 CHAIN = ("domain", "split", "models", "training", "attribution", "faithfulness", "linear", "consensus")
 
 
@@ -158,9 +159,11 @@ def load_studies(directory: Path, names: Iterable[str] | str | None = None) -> d
 
 def load_study(path: Path) -> Study:
     """Load, check and complete one study file; raises one ConsilienceError with a line for every fault."""
-    if not re.fullmatch(r"[A-Za-z0-9_]+", path.stem) or path.stem in RESERVED:
-        reserved = ", ".join(RESERVED)
-        raise ConsilienceError(f"{path}: a study is named by letters, digits and _, not {reserved}; rename the file")
+    reserved = (*RESERVED, *PAGES)
+    if not re.fullmatch(r"[A-Za-z0-9_]+", path.stem) or path.stem in reserved:
+        raise ConsilienceError(
+            f"{path}: a study is named by letters, digits and _, not {', '.join(reserved)}; rename the file"
+        )
     settings, faults = read_yaml(path), []
     try:
         schema = merged_schema(path, settings)
