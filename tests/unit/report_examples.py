@@ -12,6 +12,9 @@ from consilience.attribution import store
 from consilience.attribution.store import Attributions
 from consilience.consensus.drivers import drivers, top_drivers
 from consilience.consensus.lists import ModelAttribution, top_matrix
+from consilience.report.downloads import Download
+from consilience.report.overview import metric_table, overview
+from consilience.report.pages import write_page
 from consilience.study_results import StudyResults
 
 MODELS, METHODS = ("wide", "deep", "apart"), ("integrated_gradients", "saliency")
@@ -106,3 +109,31 @@ def results(networks, linear, **changes):
         "remarks": {name: [] for name in networks},
     }
     return StudyResults(**facts | changes)
+
+
+def card(feature, target, **changes):
+    """The card of a driver that one model lists."""
+    numbers = dict.fromkeys(("average_attribution", "stability_score", "sign_probability", "linear_coefficient"), 0.25)
+    found = {"feature": feature, "target": target, "rank": 1, "direction": "positive", "total_models": 1, **numbers}
+    found |= {"linear_rank": 2, "in_overlap": True, "models": {"wide": [1]}, "lists": {"wide": 1}}
+    return found | {"sets": {"networks": True, "linear": False}, "targets": [], "planted": None} | changes
+
+
+def study_page(path, targets, cards, notes=(), model="wide"):
+    """Write the page of a study that has nothing but its drivers."""
+    drivers = pd.concat([LIST.assign(feature=target, target=target) for target in targets])
+    top = drivers if cards else LIST.head(0)
+    study = results({model: metric(0.5)}, metric(0.4), top=top, drivers=drivers, own_notes=list(notes))
+    facts = {"features": 1, "targets": targets, "voters": [model], "methods": ["saliency"], "minimum_models": 1}
+    write_page(
+        path,
+        "study.html",
+        current="mine",
+        view=overview(study, "toy"),
+        cards=cards,
+        facts=facts | {"first": list(range(len(cards)))},
+        sections={"drivers": []},
+        metrics=metric_table(study),
+        downloads=[],
+        everything=Download("drivers.csv.gz", "results/mine/drivers.csv", 10),
+    )
