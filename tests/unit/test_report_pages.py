@@ -98,21 +98,25 @@ def test_the_facts_of_a_run_are_a_script(tmp_path):
 
 CHAIN = Exhibit("results/{study}/figures/{model}.png", "chain.rst", "training")
 OWN = Exhibit("results/{study}/figures/wide.png", "own.rst", "toy analysis", "toy")
+KNOWN = {"study": ["a"], "model": ["wide", "deep"]}
 
 
 @pytest.mark.parametrize(
-    ("path", "fits"),
+    ("path", "known", "unknown"),
     [
-        ("results/a/figures/wide.png", True),
-        ("results/a/figures/b/wide.png", False),
-        ("results/a/figures/wideXpng", False),
-        ("results/a/figures/.png", False),
-        ("old/results/a/figures/wide.png", False),
-        ("results/a/figures/wide.png.gz", False),
+        ("results/a/figures/wide.png", True, True),
+        ("results/a/figures/wide_curves.png", False, True),
+        ("results/b/figures/wide.png", False, True),
+        ("results/a/figures/b/wide.png", False, False),
+        ("results/a/figures/wideXpng", False, False),
+        ("results/a/figures/.png", False, False),
+        ("old/results/a/figures/wide.png", False, False),
+        ("results/a/figures/wide.png.gz", False, False),
     ],
 )
-def test_a_wildcard_is_any_text_without_a_slash(path, fits):
-    assert CHAIN.matches(path) is fits
+def test_a_wildcard_is_what_it_can_be_and_otherwise_any_text_without_a_slash(path, known, unknown):
+    assert CHAIN.matches(path, KNOWN) is known
+    assert CHAIN.matches(path, {}) is unknown
 
 
 def test_a_slices_mark_wins_and_is_of_its_own_studies_alone():
@@ -126,10 +130,10 @@ def test_a_slices_mark_wins_and_is_of_its_own_studies_alone():
     own = [("results/a/figures/wide.png", "own.rst"), chain[1]]
     for marks in ([CHAIN, OWN], [OWN, CHAIN]):
         for domain, expected in (("toy", own), ("other", chain)):
-            found = exhibits_of(domain, paths, marks)
+            found = exhibits_of(domain, paths, marks, KNOWN)
             assert {one["path"]: one["caption"] for one in found} == dict(expected)
             assert len(found) == 2
-    assert exhibits_of("toy", paths, [CHAIN, OWN])[0]["section"] == "toy analysis"
+    assert exhibits_of("toy", paths, [CHAIN, OWN], KNOWN)[0]["section"] == "toy analysis"
 
 
 def test_sections_go_from_what_was_found_to_how_it_came_about():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 # The endings of what the report offers as copies, beside what it shows.
 OFFERED = (".tsv", ".csv", ".parquet", ".json", ".txt", ".pdf")
-WILDCARD = re.compile(r"\{\w+\}")
+WILDCARD = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,27 @@ class Exhibit:
     section: str
     domain: str | None = None
 
-    def matches(self, path: str) -> bool:
-        """Say whether the pattern makes this path, a wildcard being any text without a slash."""
-        parts = [re.escape(part) for part in WILDCARD.split(self.pattern)]
-        return re.fullmatch("[^/]+".join(parts), path) is not None
+    def matches(self, path: str, known: Mapping[str, Iterable[str]]) -> bool:
+        """Say whether the pattern makes this path: a wildcard is one of its `known` values, or any without a slash."""
+        texts, names = WILDCARD.split(self.pattern)[::2], WILDCARD.findall(self.pattern)
+        values = ["|".join(map(re.escape, known[name])) if name in known else "[^/]+" for name in names]
+        parts = [f"{re.escape(text)}(?:{value})" for text, value in zip(texts[:-1], values, strict=True)]
+        return re.fullmatch("".join(parts) + re.escape(texts[-1]), path) is not None
 
 
-def exhibits_of(domain: str, paths: Iterable[str], exhibits: Iterable[Exhibit]) -> list[dict[str, Any]]:
+def exhibits_of(
+    domain: str, paths: Iterable[str], exhibits: Iterable[Exhibit], known: Mapping[str, Iterable[str]]
+) -> list[dict[str, Any]]:
     """Return what is shown of a study of this domain among its `paths`: path, caption and section, in marked order.
 
+    `known` are the values that wildcards can have: {model}.tsv is no {model}_curves.tsv, of which no model is the name.
     A path that two rules marked, a slice's and the chain's, is shown once, as the slice's.
     """
     paths = list(dict.fromkeys(paths))
     fitting = [exhibit for exhibit in exhibits if exhibit.domain in (None, domain)]
     found: dict[str, dict[str, Any]] = {}
     for exhibit in fitting:
-        for path in filter(exhibit.matches, paths):
+        for path in (one for one in paths if exhibit.matches(one, known)):
             if path not in found or exhibit.domain:
                 found[path] = {"path": path, "caption": exhibit.caption, "section": exhibit.section}
     return list(found.values())

@@ -222,7 +222,8 @@ def facts_of(name):
 
 def shown_exhibits(wildcards):
     """What a study's page shows, each with caption and section."""
-    return exhibits_of(study_of(wildcards).domain, paths_of(wildcards.study), EXHIBITS)
+    study = study_of(wildcards)
+    return exhibits_of(study.domain, paths_of(study.name), EXHIBITS, {"study": [study.name], "model": study.models})
 
 
 def shown_of(wildcards):
