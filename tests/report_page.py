@@ -32,6 +32,11 @@ class Element:
                     yield one
                 yield from one.all(tag, **attributes)
 
+    @property
+    def rows(self):
+        """The cells of a table's body, row by row."""
+        return [list(row.all("td")) for row in self.one("tbody").all("tr")]
+
     def one(self, tag=None, **attributes):
         (found,) = self.all(tag, **attributes)
         return found
@@ -79,4 +84,5 @@ class Page(HTMLParser):
 def table(path):
     """A table as the chain writes it: only an empty field is missing."""
     names = dict.fromkeys(("feature", "target"), str)
-    return pd.read_csv(path, sep="\t" if ".tsv" in path.name else ",", keep_default_na=False, na_values=[""], dtype=names)  # fmt: skip
+    separator = "\t" if ".tsv" in path.name else ","
+    return pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""], dtype=names)
