@@ -55,5 +55,6 @@ if "snakemake" in globals():
         text = "\n\n".join(wrapped(summary_lines(study)) for study in studies)
         width = max(len(study.base.name) for study in studies)
         short = wrapped((line for study in studies for line in in_short(study, width)), width + 2)
-        write_text(snakemake.output.text, f"\n{text}\n\nIn short; look at results/report/index.html, and at results/summary.tsv for a row a study:\n\n{short}\n")
+        where = "In short; look at results/report/index.html, and at results/summary.tsv for a row a study:"
+        write_text(snakemake.output.text, f"\n{text}\n\n{where}\n\n{short}\n")
         log.info("%d studies", len(studies))
