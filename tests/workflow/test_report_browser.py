@@ -19,7 +19,7 @@ PAGES = [*NAMES, "index", "provenance"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 EVERY = pytest.mark.parametrize("name", PAGES)
-# The last column but the texts; each with the column of top_drivers.csv that it shows.
+# The columns of numbers, each with that of top_drivers.csv which it shows.
 NUMBERS = {
     "rank": "rank",
     "average attribution": "average_attribution",
@@ -175,8 +175,7 @@ def test_long_names_many_targets_and_no_driver_fit(visit, tmp_path, viewport, dr
         box = one.page.locator("dialog#card").bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= viewport["width"]
-        script = "(one) => one.scrollWidth <= one.clientWidth"
-        assert one.page.locator("dialog#card").evaluate(script)
+        assert one.page.locator("dialog#card").evaluate("(one) => one.scrollWidth <= one.clientWidth")
     else:
         assert "No driver: " in one.page.locator("#drivers").text_content()
 
@@ -263,7 +262,7 @@ def test_the_table_of_studies_sorts_with_what_is_missing_last(visit, report):
 
 
 def test_headers_are_reached_and_work_by_keyboard(visit, report):
-    one = visit("index")
+    one = visit("index", reduced_motion="reduce")
     keyboard, focused = one.page.keyboard, "document.activeElement.tagName + ' ' + document.activeElement.textContent"
     for _ in range(40):
         keyboard.press("Tab")
@@ -276,7 +275,9 @@ def test_headers_are_reached_and_work_by_keyboard(visit, report):
         keyboard.press(key)
         expected = [f"{count:,}" for count in sorted(totals, reverse=not ascending)]
         assert one.column("studies", "samples") == expected
-    assert one.page.evaluate("scrollY") == 0  # a space sorts, and does not turn the page
+    # A space sorts, and does not turn the page with the next frames.
+    frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(scrollY))))"
+    assert one.page.evaluate(frames) == 0
 
 
 def test_filters_keep_what_pandas_keeps(visit, report):
@@ -374,9 +375,8 @@ def tenths(values):
 
 @pytest.mark.parametrize("name", ["index", "toy_two_classes", "provenance"])
 def test_pages_work_without_what_a_run_took(browser, report, tmp_path, name):
-    page = shutil.copy(report / f"{name}.html", tmp_path)
     (tmp_path / "files").symlink_to(report / "files")
-    one = Visit(browser, Path(page), DESK)
+    one = Visit(browser, Path(shutil.copy(report / f"{name}.html", tmp_path)), DESK)
     # The file that is not there is all that is told.
     assert [text for kind, text in one.complaints if "ERR_FILE_NOT_FOUND" not in text or kind != "error"] == []
     names = [Path(urlsplit(url).path).name for url in one.asked]
@@ -394,6 +394,6 @@ def test_pages_work_without_what_a_run_took(browser, report, tmp_path, name):
 
 
 def test_who_asks_for_less_motion_gets_it(visit):
-    script = "getComputedStyle(document.documentElement).scrollBehavior"
-    assert visit("toy", reduced_motion="reduce").page.evaluate(script) == "auto"
-    assert visit("toy", reduced_motion="no-preference").page.evaluate(script) == "smooth"
+    for asked, given in (("reduce", "auto"), ("no-preference", "smooth")):
+        page = visit("toy", reduced_motion=asked).page
+        assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == given
