@@ -83,7 +83,7 @@ def metric(value, reach=0.1, name="r2", trivial=(0.0,), task="regression", **tes
     }
 
 
-LIST = pd.DataFrame({"feature": ["f1"], "target": "y", "rank": 1, "direction": "positive", "total_models": 1})
+LIST = pd.DataFrame({"feature": ["f1"], "target": "y", "rank": 1, "direction": "positive", "total_positive": 1})
 AUDIT = pd.DataFrame({"step": ["source"], "rule": ["a.csv"], "samples_before": 30, "samples_after": 30})
 
 
@@ -114,7 +114,15 @@ def results(networks, linear, **changes):
 def card(feature, target, **changes):
     """The card of a driver that one model lists."""
     numbers = dict.fromkeys(("average_attribution", "stability_score", "sign_probability", "linear_coefficient"), 0.25)
-    found = {"feature": feature, "target": target, "rank": 1, "direction": "positive", "total_models": 1, **numbers}
+    found = {
+        "feature": feature,
+        "target": target,
+        "rank": 1,
+        "direction": "positive",
+        "total_positive": 1,
+        "total_negative": 0,
+        **numbers,
+    }
     found |= {"linear_rank": 2, "in_overlap": True, "models": {"wide": [1]}, "lists": {"wide": 1}}
     return found | {"sets": {"networks": True, "linear": False}, "targets": [], "planted": None} | changes
 

@@ -1,3 +1,5 @@
+from consilience.jobs import job
+
 import logging
 import sys
 from pathlib import Path
@@ -11,7 +13,6 @@ import consilience
 from consilience import runs
 from consilience.errors import ConsilienceError
 from consilience.files import read_json, write_json
-from consilience.jobs import job
 from consilience.terminal import reason_in
 
 LEFT_BEHIND = "a later run of the workflow has begun in this folder"

@@ -80,7 +80,7 @@ def test_lists_are_those_of_the_voting_models(consensus):
                 if sign * values[place] > 0 and before < consensus.settings["top"]:
                     expected[model] = sign
         assert card["lists"] == expected, card["feature"]
-        assert len(expected) == card["total_models"]
+        assert len(expected) == card["total_positive"] + card["total_negative"]
 
 
 def test_sets_are_those_that_the_overlap_intersects(consensus):
@@ -108,7 +108,16 @@ def test_targets_are_the_signed_ranks_in_the_consensus(consensus):
 
 def test_the_row_of_the_table_is_told_in_four_digits(consensus):
     for card, row in zip(made(consensus), consensus.top.to_dict("records"), strict=True):
-        for name in ("feature", "target", "rank", "direction", "total_models", "linear_rank", "in_overlap"):
+        for name in (
+            "feature",
+            "target",
+            "rank",
+            "direction",
+            "total_positive",
+            "total_negative",
+            "linear_rank",
+            "in_overlap",
+        ):
             assert card[name] == row[name]
             assert type(card[name]) in (str, int, bool)
         for name in ("average_attribution", "stability_score", "sign_probability", "linear_coefficient"):

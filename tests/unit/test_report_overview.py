@@ -51,25 +51,23 @@ def test_what_is_not_defined_has_no_place_and_says_so():
 
 
 @pytest.mark.parametrize(
-    ("network", "linear", "trivial", "less", "linear_beaten", "trivial_beaten"),
+    ("network", "linear", "trivial", "less", "expected"),
     [
-        ((0.6, 0.1), 0.4, 0.0, False, True, True),
-        ((0.6, 0.1), 0.55, 0.0, False, False, True),
-        ((0.6, 0.1), 0.9, 0.7, False, False, False),
-        ((0.6, None), 0.5, 0.7, False, True, False),
-        ((0.3, 0.1), 0.6, 0.9, True, True, True),
-        ((0.3, 0.1), 0.35, 0.2, True, False, False),
-        ((None, None), 0.5, 0.2, False, False, False),
-        ((0.2, 0.1), None, None, False, True, True),
+        ((0.6, 0.1), 0.4, 0.0, False, ["Better than ridge", "Better than mean"]),
+        ((0.6, 0.1), 0.55, 0.0, False, ["Not clearly better than ridge", "Better than mean"]),
+        ((0.6, 0.1), 0.9, 0.7, False, ["Worse than ridge", "Not clearly better than mean"]),
+        ((0.6, None), 0.5, 0.7, False, ["Cannot be told from ridge", "Cannot be told from mean"]),
+        ((0.3, 0.1), 0.6, 0.9, True, ["Better than ridge", "Better than mean"]),
+        ((0.3, 0.1), 0.35, 0.1, True, ["Not clearly better than ridge", "Worse than mean"]),
+        ((None, None), 0.5, 0.2, False, ["Cannot be told from ridge", "Cannot be told from mean"]),
+        ((0.2, 0.1), None, None, False, ["Cannot be told from ridge", "Cannot be told from mean"]),
     ],
 )
-def test_a_verdict_is_good_where_the_whole_interval_is_better(
-    network, linear, trivial, less, linear_beaten, trivial_beaten
-):
+def test_a_verdict_is_better_or_worse_where_the_whole_interval_is(network, linear, trivial, less, expected):
     kind = {"name": "kl_divergence", "task": "votes"} if less else {}
     study = results({"one": metric(*network, trivial=(trivial,), **kind)}, metric(linear, **kind))
     view = overview(study, "toy")
-    assert (view["beats_linear"], view["beats_trivial"]) == (linear_beaten, trivial_beaten)
+    assert [one["text"] for one in view["verdicts"]] == expected
     assert (view["metric"], view["less_is_better"]) == (("kl_divergence", True) if less else ("r2", False))
     assert view["headline"] == {"network": network[0], "linear": linear, "trivial": trivial}
 
@@ -126,7 +124,7 @@ def test_a_rule_that_says_nothing_is_empty():
 
 def test_drivers_of_a_target_come_by_rank_and_five_at_most():
     ranks = [3, 1, 9, 2, 7, 5]
-    top = pd.DataFrame({"feature": [f"f{rank}" for rank in ranks], "target": "y", "rank": ranks, "direction": "positive", "total_models": ranks})  # fmt: skip
+    top = pd.DataFrame({"feature": [f"f{rank}" for rank in ranks], "target": "y", "rank": ranks, "direction": "positive", "total_positive": ranks})  # fmt: skip
     study = results(NETWORKS, LINEAR, top=pd.concat([top, top.assign(target="z", feature="other")]))
     assert [row["feature"] for row in top_of(study, "y")] == ["f1", "f2", "f3", "f5", "f7"]
     assert top_of(study, "none") == []

@@ -64,7 +64,7 @@ def study(
             "three": metrics(0.9, trivial, task, name),
         },
         linear={
-            "minimum_norm": metrics(0.8, trivial, task, name),
+            "minimum_norm": metrics(linear, trivial, task, name),
             "ridge": metrics(linear, trivial, task, name, at_edge=facts.get("groups") == 5, **(fitted or {})),
         },
         validation={"one": 0.4, "two": 0.6, "three": 0.1},
@@ -72,7 +72,7 @@ def study(
         shared=shared or {},
         audit=pd.DataFrame({"samples_before": [37, 10]}),
         drivers=drivers,
-        top=top.assign(total_models=[1, 2]),
+        top=top.assign(total_negative=[1, 0], total_positive=[1, 2], total_models=[2, 2]),
         overlap=overlap,
         recovery=None,
         checks={"one": checks(gaps, deletion), "two": checks(None, -0.2)},
@@ -88,7 +88,7 @@ def test_the_lines_say_what_was_read_kept_measured_and_found():
         "  test r2    one           0.500 [0.400, 0.600]",
         "             two           undefined",
         "             three         0.900 [0.800, 1.000]",
-        "             minimum_norm  0.800 [0.700, 0.900]",
+        "             minimum_norm  0.300 [0.200, 0.400]",
         "             ridge         0.300 [0.200, 0.400]",
         "             mean          0.000 (uses no feature)",
         "  drivers    +a (2/2), -b (1/2)",
@@ -169,7 +169,7 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
     ("changes", "expected"),
     [
         ({}, []),
-        ({"linear": 0.45}, ["one (chosen on validation) does not predict clearly better than ridge"]),
+        ({"linear": 0.45}, ["one (chosen on validation) does not predict clearly better than minimum_norm, ridge"]),
         (
             {"network": 0.05, "linear": -0.3},
             ["one (chosen on validation) is not clearly better than mean, which uses no feature: distrust the drivers"],
@@ -203,18 +203,36 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
         ),
         (
             {"network": 0.7, "linear": 0.35, **AREA},
-            ["ridge ranks worse than chance (roc_auc 0.350 [0.250, 0.450]): to beat it says nothing"],
+            [
+                f"{kind} ranks worse than chance (roc_auc 0.350 [0.250, 0.450]): to beat it says nothing"
+                for kind in ("minimum_norm", "ridge")
+            ],
         ),
         # An interval that holds 0.5, none at all, and another metric say nothing of chance.
         ({"network": 0.7, "linear": 0.45, **AREA}, []),
-        ({"network": 0.7, "linear": None, **AREA}, []),
+        (
+            {"network": 0.7, "linear": None, **AREA},
+            ["one (chosen on validation) cannot be told from minimum_norm, ridge"],
+        ),
+        (
+            {"network": 0.7, "linear": 0.9, **AREA},
+            ["one (chosen on validation) predicts worse than minimum_norm, ridge"],
+        ),
+        (
+            {"trivial": 0.7},
+            ["one (chosen on validation) predicts worse than mean, which uses no feature: distrust the drivers"],
+        ),
+        (
+            {"trivial": None},
+            ["one (chosen on validation) cannot be told from mean, which uses no feature: distrust the drivers"],
+        ),
         ({"network": 0.5, "linear": 0.3}, []),
         ({"checkpoint": "w.pt"}, ["the weights of one were imported, and may have seen the test role"]),
         # Of a divergence, less is better.
         ({"network": 0.3, "linear": 0.6, "trivial": 0.9, **DIVERGENCE}, []),
         (
             {"network": 0.5, "linear": 0.55, "trivial": 0.9, **DIVERGENCE},
-            ["one (chosen on validation) does not predict clearly better than ridge"],
+            ["one (chosen on validation) does not predict clearly better than minimum_norm, ridge"],
         ),
     ],
 )

@@ -158,7 +158,7 @@ def test_the_driver_table_is_that_of_the_consensus_row_by_row(report, pages, stu
     for cells, row in zip(rows, expected.to_dict("records"), strict=True):
         texts = [cell.text for cell in cells]
         assert texts[:4] == [row["feature"], row["target"], str(row["rank"]), row["direction"]]
-        assert texts[5] == f"{row['total_models']}/{len(studies[name].voters)}"
+        assert texts[5] == f"{row['total_' + row['direction']]}/{len(studies[name].voters)}"
         for place, column in {4: "average_attribution", 8: "linear_coefficient"}.items():
             assert float(texts[place].replace("−", "-")) == pytest.approx(row[column], rel=5e-3)
             assert float(cells[place].attributes["data-value"]) == pytest.approx(row[column], rel=5e-4)
@@ -265,7 +265,7 @@ def test_the_first_page_tells_every_filter_model_and_driver_of_a_study(report, p
     for target in table(base / "drivers.csv")["target"].unique()[:4]:
         for row in top[top["target"] == target].head(5).itertuples():
             sign = {"positive": "+", "negative": "−"}[row.direction]
-            assert f"{sign}{row.feature}{row.total_models}/{len(studies[name].voters)}" in text
+            assert f"{sign}{row.feature}{getattr(row, f'total_{row.direction}')}/{len(studies[name].voters)}" in text
 
 
 def test_provenance_has_the_hashes_seeds_and_settings(report, pages, studies):

@@ -23,7 +23,7 @@ EVERY = pytest.mark.parametrize("name", PAGES)
 NUMBERS = {
     "rank": "rank",
     "average attribution": "average_attribution",
-    "models": "total_models",
+    "models": "models",
     "stability": "stability_score",
     "sign probability": "sign_probability",
     "linear coefficient": "linear_coefficient",
@@ -99,7 +99,8 @@ def visit(browser, report):
 
 
 def top(report, name):
-    return table(report.parent / name / "top_drivers.csv")
+    rows = table(report.parent / name / "top_drivers.csv")
+    return rows.assign(models=rows["total_positive"].where(rows["direction"] == "positive", rows["total_negative"]))
 
 
 @EVERY
@@ -319,7 +320,7 @@ def test_a_name_opens_its_card_wherever_it_stands(visit, report, name):
         sign = {"positive": "+", "negative": "−"}[row["direction"]]
         assert dialog.locator("h4").text_content() == f"{sign}{row['feature']}"
         said = dialog.locator(".of").text_content()
-        assert f"#{row['rank']} of {count}, {row['total_models']} of " in said
+        assert f"#{row['rank']} of {count}, {row['models']} of " in said
         assert said.startswith(f"{row['target']}, ") == (rows["target"].nunique() > 1)
         one.page.keyboard.press("Escape")
         assert dialog.is_hidden()

@@ -119,15 +119,27 @@ class StudyResults:
         """The relative completeness gaps by model; NaN where the method promises none."""
         return {model: self.check(model, "completeness", "relative_gap") for model in self.checks}
 
-    def beats(self, value: float | None) -> bool:
-        """Say whether the whole interval of the network's headline metric is better than `value`."""
+    def against(self, value: float | None) -> str:
+        """Say how the network's headline metric compares with another model's `value`, on the same test samples.
+
+        better or worse: its whole interval is. open: the interval holds the value. untold: either is not defined, as an
+        interval is not with a single group.
+        """
         metric = self.networks[self.network]["test"][self.headline]
-        less = self.headline in LESS_IS_BETTER
-        near = metric["high" if less else "low"]
-        near = metric["value"] if near is None else near
-        if near is None or value is None:
-            return value is None
-        return near < value if less else near > value
+        low, high = metric["low"], metric["high"]
+        if low is None or high is None or value is None:
+            return "untold"
+        if low <= value <= high:
+            return "open"
+        return "better" if (high < value) == (self.headline in LESS_IS_BETTER) else "worse"
+
+    @property
+    def against_linear(self) -> dict[str, list[str]]:
+        """The linear models by how the network compares with them: all of them, for the test role chooses none."""
+        found: dict[str, list[str]] = {}
+        for kind, metrics in self.linear.items():
+            found.setdefault(self.against(metrics["test"][self.headline]["value"]), []).append(kind)
+        return found
 
 
 def _positive(counts: Mapping[str, int]) -> dict[str, int]:

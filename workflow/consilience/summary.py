@@ -89,16 +89,28 @@ def metric_lines(study: StudyResults) -> list[str]:
 
 
 def notes_of(study: StudyResults) -> list[str]:
-    """Return what a reader should know before trusting the drivers."""
-    notes = []
+    """Return what a reader should know before trusting the drivers, what the domain adds last."""
+    return [*comparison_notes(study), *chance_notes(study), *data_notes(study), *trust_notes(study), *study.own_notes]
+
+
+def comparison_notes(study: StudyResults) -> list[str]:
+    """Return which predictors the network is not shown to be better than."""
+    chosen, (name, value) = f"{study.network} (chosen on validation)", study.trivial
+    trivial = f"{name}, which uses no feature: distrust the drivers"
+    linear = {state: ", ".join(kinds) for state, kinds in study.against_linear.items()}
+    found = {
+        "worse": ("{} predicts worse than {}", "{} predicts worse than {}"),
+        "open": ("{} is not clearly better than {}", "{} does not predict clearly better than {}"),
+        "untold": ("{} cannot be told from {}", "{} cannot be told from {}"),
+    }
+    notes = [words.format(chosen, trivial) for state, (words, _) in found.items() if study.against(value) == state]
+    return notes + [words.format(chosen, linear[state]) for state, (_, words) in found.items() if state in linear]
+
+
+def data_notes(study: StudyResults) -> list[str]:
+    """Return what speaks against the test role and the fits: samples, groups, leaks, penalties, imported weights."""
     linear, test = study.linear[study.linear_kind], study.networks[study.network]["test"]
-    name, value = study.trivial
-    chosen = f"{study.network} (chosen on validation)"
-    if not study.beats(value):
-        notes.append(f"{chosen} is not clearly better than {name}, which uses no feature: distrust the drivers")
-    if not study.beats(linear["test"][study.headline]["value"]):
-        notes.append(f"{chosen} does not predict clearly better than {study.linear_kind}")
-    notes += [*chance_notes(study), *sample_notes(study)]
+    notes = sample_notes(study)
     if test["groups"] < FEW_GROUPS:
         notes.append(f"the test role has {test['groups']} groups: its intervals are rough")
     values = {f"values of {column}": shared for column, shared in study.apart.items()}
@@ -111,6 +123,12 @@ def notes_of(study: StudyResults) -> list[str]:
     for model, metrics in study.networks.items():
         if "checkpoint" in metrics.get("training", {}):
             notes.append(f"the weights of {model} were imported, and may have seen the test role")
+    return notes
+
+
+def trust_notes(study: StudyResults) -> list[str]:
+    """Return what speaks against the attributions: gaps, remarks on networks, rankings no better than at random."""
+    notes = []
     for model, gap in study.gaps.items():
         if gap > TOLERANCE:
             notes.append(f"the attributions of {model} miss {gap:.1%} of the change they explain (median)")
@@ -119,12 +137,11 @@ def notes_of(study: StudyResults) -> list[str]:
     unfaithful = [
         model for model in study.voters if not study.check(model, "deletion", "area_minus_random", "high") < 0
     ]
-    notes += [
+    return notes + [
         f"taking away what {study.method} ranks first in {model} is not clearly worse than at random"
         f"{'' if study.check(model, 'deletion', 'area_minus_random', 'high') >= 0 else ' (too few groups to tell)'}"
         for model in unfaithful
     ]
-    return [*notes, *study.own_notes]
 
 
 def chance_notes(study: StudyResults) -> list[str]:
@@ -156,12 +173,12 @@ def sample_notes(study: StudyResults) -> list[str]:
 
 
 def driver_texts(study: StudyResults, target: str) -> list[str]:
-    """Return the strongest drivers of a target with sign and the share of models that list them."""
+    """Return the strongest drivers of a target with sign and the share of models that list them on that side."""
     rows = study.top[study.top["target"] == target].sort_values("rank", kind="stable").head(SHOWN)
-    signs = rows["direction"].map({"positive": "+", "negative": "-"})
     return [
-        f"{sign}{feature} ({count}/{len(study.voters)})"
-        for sign, feature, count in zip(signs, rows["feature"], rows["total_models"], strict=True)
+        f"{'+' if row['direction'] == 'positive' else '-'}{row['feature']} "
+        f"({row['total_' + row['direction']]}/{len(study.voters)})"
+        for row in rows.to_dict("records")
     ]
 
 

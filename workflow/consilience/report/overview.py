@@ -59,6 +59,24 @@ def _scale(values: Iterable[float | None]) -> Callable[[float | None], float | N
     return lambda value: None if value is None else round(100 * (value - start) / width, 2)
 
 
+# What a verdict on the network says, by what `StudyResults.against` found.
+VERDICTS = {
+    "better": "Better than {}",
+    "open": "Not clearly better than {}",
+    "worse": "Worse than {}",
+    "untold": "Cannot be told from {}",
+}
+
+
+def verdicts(study: StudyResults) -> list[dict[str, str]]:
+    """Return how the chosen network compares with the linear models and the best trivial predictor: state and text."""
+    linear = study.against_linear
+    found = [(state, " and ".join(linear[state])) for state in VERDICTS if state in linear]
+    name, value = study.trivial
+    found.append((study.against(value), name))
+    return [{"state": state, "text": VERDICTS[state].format(name.replace("_", " "))} for state, name in found]
+
+
 def funnel(audit: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the steps of the audit that changed a count, the first always: samples and features after each.
 
@@ -87,9 +105,12 @@ def _changes(audit: pd.DataFrame, index: int) -> bool:
 
 
 def top_of(study: StudyResults, target: str) -> list[dict[str, Any]]:
-    """Return the strongest drivers of a target: feature, direction, and how many of the models list it."""
+    """Return the strongest drivers of a target: feature, direction, and how many models list it on that side."""
     rows = study.top[study.top["target"] == target].sort_values("rank", kind="stable").head(SHOWN)
-    return rows[["feature", "direction", "total_models"]].to_dict("records")
+    return [
+        {"feature": row["feature"], "direction": row["direction"], "models": int(row[f"total_{row['direction']}"])}
+        for row in rows.to_dict("records")
+    ]
 
 
 def shared(study: StudyResults) -> dict[str, Any]:
@@ -138,10 +159,7 @@ def overview(study: StudyResults, domain: str) -> dict[str, Any]:
         "metric": study.headline,
         "less_is_better": study.headline in LESS_IS_BETTER,
         "bars": metric_bars(study),
-        "beats_linear": study.beats(linear),
-        "beats_trivial": study.beats(study.trivial[1]),
-        "trivial": study.trivial[0],
-        "linear": study.linear_kind,
+        "verdicts": verdicts(study),
         "funnel": funnel(study.audit),
         "gap": max(gaps, default=None),
         "tolerance": TOLERANCE,

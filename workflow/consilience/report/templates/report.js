@@ -112,12 +112,20 @@
     const signed = (rank) => (rank === 0 ? "0" : (rank > 0 ? "+" : "−") + Math.abs(rank));
     const tone = (value) => (value > 0 ? "positive" : value < 0 ? "negative" : "none");
 
+    // All methods of a model share its mean gradient's sign, which therefore stands once, beside the model.
     function ranks(card) {
       const models = Object.entries(card.models);
-      const head = element("tr", {}, element("th", {}), ...models.map(([model]) => element("th", { class: "n" }, words(model))));
+      const sides = models.map(([, found]) => found.find((rank) => rank !== 0) || 0);
+      const head = element("tr", {}, element("th", {}), ...models.map(([model], index) =>
+        element("th", { class: `n ${tone(sides[index])}` }, `${sides[index] > 0 ? "+" : sides[index] < 0 ? "−" : ""}${words(model)}`)));
       const body = study.methods.map((method, index) => element("tr", {}, element("th", {}, words(method)),
-        ...models.map(([, found]) => element("td", { class: `n ${tone(found[index])}` }, signed(found[index])))));
+        ...models.map(([, found]) => element("td", { class: `n ${tone(found[index])}` }, found[index] === 0 ? dash : `${Math.abs(found[index])}`))));
       return element("div", { class: "ranks" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)));
+    }
+
+    function agreement(card) {
+      const against = card.direction === "positive" ? card.total_negative : card.total_positive;
+      return `${card[`total_${card.direction}`]} of ${study.voters.length} models${against ? `, ${against} against` : ""}`;
     }
 
     function build(card) {
@@ -137,7 +145,7 @@
       if (card.planted) rows.push(["planted", `${card.planted.sign > 0 ? "+" : card.planted.sign < 0 ? "−" : "no sign"} ${card.planted.effect}`]);
       return element("article", { class: `driver ${card.direction}-card` },
         element("h4", {}, element("span", { class: card.direction }, side(card.direction)), card.feature),
-        element("p", { class: "of" }, `${study.targets.length > 1 ? card.target + ", " : ""}#${card.rank} of ${study.features}, ${card.total_models} of ${study.voters.length} models`),
+        element("p", { class: "of" }, `${study.targets.length > 1 ? card.target + ", " : ""}#${card.rank} of ${study.features}, ${agreement(card)}`),
         ranks(card),
         element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, ...(Array.isArray(value) ? value : [value]))])));
     }
