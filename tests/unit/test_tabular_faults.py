@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 
 import numpy as np
 import pandas as pd
@@ -31,14 +32,28 @@ ENOUGH = "".join(f"{row},{row * row},x\n" for row in range(20))
         (b"", r"t\.csv: the file is empty; expected a header and rows"),
         (b"a,b,y\n", r"t\.csv: 0 rows are left; expected at least 12"),
         (b"a,b,y\n1,2,3\n", r"t\.csv: 1 rows are left; expected at least 12"),
-        (b"a;b;y\n1;2;3\n", r"a single column, 'a;b;y'; are its fields separated by ','\? .*source\.separator"),
-        (b"a,b,y\n1,2,3\n1,2\n", r"t\.csv: row 2: 2 fields; expected 3, as in the header \('1,2'"),
+        (
+            b"a;b;y\n1;2;3\n",
+            r"a single column, 'a;b;y'; expected several, separated by ','; set source\.separator: ';'",
+        ),
+        (b"a;b;y\r\n1,0;2;3,5\r\n", r"a single column, 'a;b;y'; .*source\.separator: ';'$"),
+        (b"a\tb\ty\n1,0\t2\t3\n", r"a single column, .*source\.separator: tab$"),
+        (b"sep=;\r\na;b;y\r\n1;2;3\r\n", r"line 1: 'sep=;' is a note to a spreadsheet.*source\.separator: ';'$"),
+        (b"# by hand, in May\na,b,y\n1,2,3\n", r"line 1: '# by hand, in May' is a comment; .* Delete such lines"),
+        (b"\xff\xfea\0,\0y\0", r"t\.csv: UTF-16 .*; expected UTF-8: save it as CSV UTF-8"),
+        (b"\xfe\xff\0a\0,\0y", r"t\.csv: UTF-16 .*; expected UTF-8"),
+        (b"PAR1\xe9\xff", r"t\.csv: no text, but a parquet file; name it \.parquet$"),
+        (b"PK\x03\x04\xe9", r"t\.csv: no text, but a workbook or an archive; save a workbook as CSV UTF-8$"),
+        (b"a,b,y\n1,2,3\n1,2\n", r"t\.csv: row 2: 2 fields; expected 3, as in the header \('1,2'\)$"),
+        (b"a,b,y\n\n1,2,3\n\n1,2\n", r"t\.csv: row 2 \(line 5\): 2 fields; expected 3"),
         (b"a,b,y\n1,2,3,4\n", r"t\.csv: row 1: 4 fields; expected 3"),
         (b'a,b,y\n1,2,3\n"1,2,3\n4,5,6\n', r"t\.csv: row 2: .* fields; expected 3.*is a quote left open"),
         (b"a,,y\n1,2,3\n", r"t\.csv: column 2 has no name in the header"),
         (b"a, a,y\n1,2,3\n", r"t\.csv: the column a repeats \(columns 1 and 2\)"),
-        (b"a,b,y\n1,\xe9,3\n", r"t\.csv: not UTF-8 \(In CSV column #1: Row #2"),
-        (b"a,\xe9,y\n1,2,3\n", r"t\.csv: the header is not UTF-8"),
+        (b"a,b,y\n1,\xe9,3\n", r"t\.csv: row 1, column b: not UTF-8; save the table as UTF-8$"),
+        (b'a,b,y\n1,"2\n",3\n\n1,2\n1,\xe9,\xe8,4\n', r"t\.csv: row 3 \(line 6\), column b: not UTF-8"),
+        (b"a,\xe9,y\n1,2,3\n", r"t\.csv: the header, column 2: not UTF-8"),
+        (b"a\xe9,b,y\n1,2,3\n1,2\n", r"t\.csv: the header, column 1: not UTF-8"),
     ],
 )
 def test_a_text_file_that_is_no_table(tmp_path, text, message):
@@ -56,7 +71,10 @@ def test_rows_are_numbered_across_blocks(tmp_path, monkeypatch):
     refused(path, r"t\.csv: row 78: 3 fields; expected 2")
     lines[78] = "none,1"
     path.write_text("\n".join(lines))
-    refused(path, r"t\.csv: row 78, column a: 'none'; expected a number, as 99 of 100 values are \(missing_values")
+    refused(
+        path,
+        r"t\.csv: row 78, column a: 'none'; expected a number, as 99 of 100 values are; put texts that stand for no",
+    )
     lines[78] = "1,-inf"
     path.write_text("\n".join(lines))
     refused(path, r"t\.csv: row 78, column y: -inf; expected a finite number of at most 3\.4e\+38")
@@ -73,9 +91,9 @@ def test_a_file_that_is_cut_or_of_another_format(tmp_path):
     refused(path, r"t\.csv\.gz: not a readable table")
     path.unlink()
     for name, message in (
-        ("t.xlsx", r"t\.xlsx: \.xlsx is no format of a table; expected \.csv, \.tsv or \.tab .*\.parquet or \.h5ad$"),
+        ("t.xlsx", r"source\.path: '.*t\.xlsx' is not of its form \(A \.csv, .* Save a workbook as CSV UTF-8\.\)"),
         ("t.txt", r"\.txt is no format of a table.*source\.separator"),
-        ("t", "no suffix is no format of a table"),
+        ("t", r"source\.path: '.*/t' is not of its form"),
         ("t.parquet", r"t\.parquet: not a whole parquet file"),
         ("t.h5ad", r"t\.h5ad: not an HDF5 file"),
     ):
@@ -179,3 +197,60 @@ def test_numbers_beyond_float32_are_refused(tmp_path):
     table = frame()
     table.loc[11, "grams"] = 1e39
     refused(csv(tmp_path, table), r"row 12, column grams: 1e\+39; expected a finite number")
+
+
+NUMBERS = "a number in another notation, as 20 of 20 values are; .*source.decimal: ',' where.*"
+
+
+@pytest.mark.parametrize(
+    "value", ["1,{}", "{}%", "1,{:03d}", "1\u00a0{:03d}", "1.000.{:03d},5", "{} %", "-1,{}e3", "1'{:03d}"]
+)
+def test_numbers_in_another_notation_are_no_categories(tmp_path, value):
+    written = [value.format(row * row) for row in range(20)]
+    table = pd.DataFrame({"a": written, "b": np.arange(20) ** 2, "y": np.arange(20) / 3})
+    path = tmp_path / "t.csv"
+    table.to_csv(path, index=False, sep=";")
+    first, separated = value.format(0), {"separator": ";"}
+    told = f"t.csv: row 1, column a: {re.escape(repr(first))} is {NUMBERS}"
+    refused(path, told + "or list the column under categorical or exclude$", source=separated)
+    prepared(path, source=separated, categorical=["a"], maximum_levels=20)
+    told = told + "or list the column under categorical, or set task: classification$"
+    refused(path, told, source=separated, target="a", exclude=["y"])
+
+
+def test_a_mixture_with_another_notation_is_told_where_it_begins(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;y\n" + "".join(f"{row};{row}\n\n" for row in range(20)) + "1,5;3\n")
+    refused(
+        path,
+        r"row 21 \(line 42\), column a: '1,5' is a number in another notation, as 1 of 21",
+        source={"separator": ";"},
+    )
+
+
+@pytest.mark.parametrize("separator", ["é", '"', "\n", ",\n", "", "x", "tabs"])
+def test_a_separator_that_is_none(tmp_path, separator):
+    refused(
+        csv(tmp_path, frame()),
+        "source.separator: .*is not of its form .*or the word tab",
+        source={"separator": separator},
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "b\nc", "y"], r"column 2: the name 'b\\nc' holds a line break or another control character; rename it"),
+        (["a", "b\x07", "y"], r"column 2: the name 'b\\x07' holds"),
+        (
+            ["\u00e9", "e\u0301", "y"],
+            r"reads as '\\xe9' does \('e\\u0301'\) \(columns 1 and 2\); expected every name once",
+        ),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_names_that_cannot_be_told_apart_or_shown(tmp_path, names, message, suffix):
+    table = pd.DataFrame(np.arange(60.0).reshape(20, 3) ** 2, columns=names)
+    path = tmp_path / f"t.{suffix}"
+    table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
+    refused(path, message)

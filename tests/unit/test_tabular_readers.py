@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from consilience.domains.tabular import text_tables
-from consilience.domains.tabular.blocks import MIXED, NUMBER, TEXT, Column, as_texts, number_name, ordered
+from consilience.domains.tabular.blocks import MIXED, NOTATION, NUMBER, TEXT, Column, as_texts, number_name, ordered
 from consilience.domains.tabular.parquet_tables import ParquetTable
 from consilience.domains.tabular.text_tables import TextTable
-from tests.unit.tabular_examples import csv, frame
+from tests.unit.tabular_examples import contents, csv, frame, prepared
 
 MISSING = ["NA"]
 
@@ -101,3 +101,31 @@ def test_a_gzipped_file_may_have_members(tmp_path):
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(b"a,b\n1,2\n") + gzip.compress(b"3,4\n"))
     assert whole(TextTable(path, ",", []), ["a", "b"], [])[0].tolist() == [[1, 2], [3, 4]]
+
+
+def test_decimal_commas_are_what_pandas_reads(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("\ufeffa;b;c\r\n1,5;-,25e1;x,y\r\n\r\n2;NA;3,5\r\n", encoding="utf-8")
+    expected = pd.read_csv(path, sep=";", decimal=",", na_values=["NA"])
+    table = TextTable(path, ";", MISSING, ",")
+    assert table.columns["c"] == Column(MIXED, 1, 2, 1, "x,y")
+    numbers, texts, _ = whole(table, ["a", "b"], ["c"])
+    assert np.array_equal(numbers, expected[["a", "b"]].to_numpy(float), equal_nan=True)
+    assert texts["c"] == expected["c"].tolist()
+    path.write_text("a;b\n1.5;1,5\n")
+    assert TextTable(path, ";", [], ",").columns == {"a": Column(NOTATION, 1, 1, 1, "1.5"), "b": Column(NUMBER)}
+
+
+def test_suffixes_and_the_word_tab(tmp_path):
+    expected = frame()
+    for name in ("T.CSV", "T.Csv.GZ", "T.PARQUET"):
+        path = tmp_path / name
+        data = expected.to_csv(index=False).encode()
+        if name.endswith("PARQUET"):
+            expected.to_parquet(path)
+        else:
+            path.write_bytes(gzip.compress(data) if name.endswith("GZ") else data)
+        assert np.array_equal(contents(prepared(path)[1])[2], expected["y"])
+    path = tmp_path / "t.txt"
+    expected.to_csv(path, index=False, sep="\t")
+    assert np.array_equal(contents(prepared(path, source={"separator": "tab"})[1])[2], expected["y"])

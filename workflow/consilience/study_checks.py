@@ -102,6 +102,8 @@ def _lines(error: jsonschema.ValidationError, schema: dict[str, Any]) -> Iterato
         choices = [str(choice) for choice in error.validator_value]
         if "type" not in error.schema or VALIDATOR({"type": error.schema["type"]}).is_valid(value):  # else told already
             yield f"{key}: {value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}"
+    elif error.validator == "pattern" and expected:
+        yield f"{key}: {value!r} is not of its form{expected}"
     else:
         yield f"{key}: {error.message}{expected}"
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from consilience.domains.tabular.annotations import Annotations, Values
 from consilience.domains.tabular.blocks import NUMBER, TEXT, Block, Column, as_texts, rows_within
 from consilience.domains.tabular.matrices import Matrix
+from consilience.domains.tabular.names import check_names
 from consilience.errors import ConsilienceError, nearest
 from consilience.files import read_h5
 
@@ -41,6 +42,8 @@ class AnnotatedTable:
                     f"{matrix.place}: shape {matrix.shape}; expected ({len(obs)}, {len(genes)}), those of obs and var"
                 )
             self._check_names(genes)
+            check_names(path, genes, "name of var")
+            check_names(path, obs.names)
             columns = {name: Column(obs.column(name)[0]) for name in obs.names}
         self.place = {name: place for place, name in enumerate(genes)}
         both = [name for name in genes if name in columns]
@@ -63,6 +66,10 @@ class AnnotatedTable:
                 for place in np.flatnonzero(~inside):
                     table[:, place] = others[numbers[place]][first : first + len(block)]
                 yield Block(first, table, {name: part.slice(first, len(block)) for name, part in named.items()})
+
+    def row(self, row: int) -> str:
+        """Say where a row stands, from 1."""
+        return f"row {row}"
 
     def _rows(self, matrix: Matrix, genes: np.ndarray, memory: int) -> Iterator[tuple[int, np.ndarray]]:
         if len(genes):

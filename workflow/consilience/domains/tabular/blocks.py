@@ -11,14 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-NUMBER, TEXT, MIXED = "number", "text", "numbers and texts"
+NUMBER, TEXT, MIXED, NOTATION = "number", "text", "numbers and texts", "numbers in another notation"
 
 
 @dataclass(frozen=True)
 class Column:
     """What a column holds: numbers, texts, a mixture of both, or a `kind` that can be neither (the type's name).
 
-    Of a mixture, `texts` of `values` are none, the first of them `value` in `row` (from 1).
+    Of a mixture, and of numbers in another notation, `texts` of `values` are not read as numbers, the first of them
+    `value` in `row` (from 1). `zero` is a number with a leading zero, as codes have it.
     """
 
     kind: str
@@ -26,6 +27,7 @@ class Column:
     values: int = 0
     row: int = 0
     value: str = ""
+    zero: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class Table(Protocol):
 
     def blocks(self, numbers: Sequence[str], texts: Sequence[str], memory: int) -> Iterator[Block]:
         """Yield all rows in order, in blocks of about `memory` bytes; `texts` may be any but of `matrix`."""
+
+    def row(self, row: int) -> str:
+        """Say where a row stands, from 1: in a message."""
 
 
 def rows_within(memory: int, columns: int) -> int:

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from consilience.domains.tabular.annotated import AnnotatedTable
-from consilience.domains.tabular.blocks import MIXED, NUMBER, TEXT, Table
+from consilience.domains.tabular.blocks import MIXED, NOTATION, NUMBER, TEXT, Table
+from consilience.domains.tabular.names import listed
 from consilience.domains.tabular.parquet_tables import ParquetTable
-from consilience.domains.tabular.text_tables import COMMA, TAB, TextTable
+from consilience.domains.tabular.text_tables import COMMA, POINT, TAB, TextTable
 from consilience.errors import ConsilienceError, nearest
 
 SEPARATORS = {".csv": COMMA, ".tsv": TAB, ".tab": TAB}
 # Columns of the samples that mean something to the chain.
 RESERVED = ("id", "weight", "official_role", "trivial_")
 SHOWN = 8
+INPUT_REMEDY = "list the column under categorical or exclude"
+TARGET_REMEDY = "list the column under categorical, or set task: classification"
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,18 @@ class Choice:
 def open_table(path: Path, settings: dict[str, Any], scratch: Path) -> Table:
     """Open a table as its suffix says; `scratch` is a folder for what does not fit into memory."""
     source = settings["source"]
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    last = path.suffix.lower()
+    suffix = Path(path.stem).suffix.lower() if last == ".gz" else last
     separator, layer = source.get("separator", SEPARATORS.get(suffix)), source.get("layer")
-    if layer is not None and path.suffix != ".h5ad":
+    if layer is not None and last != ".h5ad":
         raise ConsilienceError(f"{path}: source.layer: {layer!r}; expected an .h5ad file, which alone has layers")
-    if path.suffix == ".h5ad":
+    if last == ".h5ad":
         return AnnotatedTable(path, layer, scratch)
-    if path.suffix == ".parquet":
+    if last == ".parquet":
         return ParquetTable(path)
     if (suffix in SEPARATORS or suffix == ".txt") and separator is not None:
-        return TextTable(path, separator, settings["missing_values"])
+        separator = TAB if separator == "tab" else separator
+        return TextTable(path, separator, settings["missing_values"], source.get("decimal", POINT))
     hint = "; name what separates the fields of a .txt file by source.separator" if suffix == ".txt" else ""
     expected = ".csv, .tsv or .tab (or .gz of them), .parquet or .h5ad"
     raise ConsilienceError(f"{path}: {path.suffix or 'no suffix'} is no format of a table; expected {expected}{hint}")
@@ -79,7 +84,7 @@ def choose(table: Table, settings: dict[str, Any]) -> Choice:
     if not inputs:
         raise ConsilienceError(f"{table.path}: no column is left as an input; the table has {_shown(table.columns)}")
     coded = set(settings["categorical"])
-    kinds = {name: TEXT if name in coded else _kind(table, name, "`categorical`, or `exclude`") for name in inputs}
+    kinds = {name: TEXT if name in coded else _kind(table, name, INPUT_REMEDY) for name in inputs}
     numbers, texts = ([name for name in inputs if kinds[name] == kind] for kind in (NUMBER, TEXT))
     identity = settings["id"] or table.names
     classes = _is_text(table, settings, coded)
@@ -124,13 +129,19 @@ def _check_features(table: Table, settings: dict[str, Any], taken: set[str]) -> 
 
 
 def _kind(table: Table, name: str, remedy: str) -> str:
-    """Return number or text; refuses what is neither, or both."""
+    """Return number or text; refuses what is neither, or both; `remedy` ends the message on such a column."""
     column = table.columns[name]
+    place = f"{table.path}: {table.row(column.row)}, column {name}: {column.value!r}"
+    if column.kind == NOTATION:
+        raise ConsilienceError(
+            f"{place} is a number in another notation, as {column.texts} of {column.values} values are; expected "
+            "digits and a decimal point alone: write the numbers so, set source.decimal: ',' where the comma is the "
+            f"decimal mark, or {remedy}"
+        )
     if column.kind == MIXED:
         raise ConsilienceError(
-            f"{table.path}: row {column.row}, column {name}: {column.value!r}; expected a number, as "
-            f"{column.values - column.texts} of {column.values} values are (missing_values names texts that stand for "
-            f"none; else list the column under {remedy})"
+            f"{place}; expected a number, as {column.values - column.texts} of {column.values} values are; put texts "
+            f"that stand for no value under missing_values, or {remedy}"
         )
     if column.kind not in (NUMBER, TEXT):
         raise ConsilienceError(
@@ -143,15 +154,13 @@ def _kind(table: Table, name: str, remedy: str) -> str:
 def _is_text(table: Table, settings: dict[str, Any], coded: set[str]) -> bool:
     """Say whether the target is read as text."""
     name, task = settings["target"], settings["task"]
-    if name in coded or (task == "classification" and table.columns[name].kind == MIXED):
+    if name in coded or (task == "classification" and table.columns[name].kind in (MIXED, NOTATION)):
         return True
-    kind = _kind(table, name, "`categorical`, or set task: classification")
+    kind = _kind(table, name, TARGET_REMEDY)
     if kind == TEXT and task == "regression":
         raise ConsilienceError(f"{table.path}: column {name} holds texts; expected numbers, or task: classification")
     return kind == TEXT
 
 
 def _shown(names: Iterable[str]) -> str:
-    names = [name for name in names if name.isprintable()]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
+    return listed((name for name in names if name.isprintable()), SHOWN)

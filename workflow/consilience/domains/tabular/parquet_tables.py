@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from consilience.domains.tabular.blocks import NUMBER, TEXT, Block, Column, as_texts, rows_within
+from consilience.domains.tabular.names import check_names
 from consilience.errors import ConsilienceError
 
 PANDAS_INDEX = "__index_level_"
@@ -29,9 +30,7 @@ class ParquetTable:
             schema = parquet.read_schema(path)
         except (pa.ArrowInvalid, OSError) as error:
             raise ConsilienceError(f"{path}: not a whole parquet file ({' '.join(str(error).split())})") from error
-        repeated = [name for name in schema.names if schema.names.count(name) > 1]
-        if repeated:
-            raise ConsilienceError(f"{path}: the column {repeated[0]} repeats; expected every name once")
+        check_names(path, schema.names)
         self.columns = {field.name: Column(_kind(field.type)) for field in schema}
         # What pandas keeps of an index that has no name.
         self.inputs = [name for name in self.columns if not name.startswith(PANDAS_INDEX)]
@@ -50,11 +49,15 @@ class ParquetTable:
         except (pa.ArrowInvalid, OSError) as error:
             raise ConsilienceError(f"{self.path}: damaged parquet file ({' '.join(str(error).split())})") from error
 
+    def row(self, row: int) -> str:
+        """Say where a row stands, from 1."""
+        return f"row {row}"
+
 
 def _kind(kind: pa.DataType) -> str:
     if pa.types.is_dictionary(kind):
         return str(kind) if pa.types.is_nested(kind.value_type) else TEXT
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_null(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return NUMBER
     texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_boolean)
     return TEXT if any(check(kind) for check in texts) else str(kind)

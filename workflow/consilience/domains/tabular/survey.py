@@ -55,7 +55,7 @@ class Survey:
 
     def place(self, row: int, column: str) -> str:
         """Return where a value stands; `row` from 1."""
-        return f"{self.choice.table.path}: row {row}, column {column}"
+        return f"{self.choice.table.path}: {self.choice.table.row(row)}, column {column}"
 
     def add(self, block: Block) -> None:
         """Take in the next rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +11,84 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from consilience.domains.tabular.blocks import MIXED, NUMBER, TEXT, Block, Column, trimmed
+from consilience.domains.tabular.blocks import MIXED, NOTATION, NUMBER, TEXT, Block, Column, trimmed
+from consilience.domains.tabular.names import check_names
+from consilience.domains.tabular.text_faults import check_bytes, check_header, row_in_file
 from consilience.errors import ConsilienceError
 
 # A row must fit into a block.
 BLOCK = 2**24
+# Characters of a row in a message.
+SHOWN = 60
 COMMA, TAB = ",", "\t"
+POINT = "."
+# No field of a table has it.
+NEITHER = "\0"
+# A decimal comma, groups of thousands, a percent sign, a minus of typesetting.
+OTHER_NOTATION = (
+    "^[+\u2212-]?(\\d{1,3}([,.'\u2019 \u00a0\u202f]\\d{3})+([,.]\\d+)?|"
+    "\\d*[,.]?\\d+([eE][+-]?\\d+)?)[ \u00a0\u202f]?%?$"
+)
+LEADING_ZERO = r"^[+-]?0\d"
 NUMERAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(inf|infinity|nan)$"
 
 
+@dataclass
+class _Tally:
+    """What a column has held so far: how many numbers, texts, and texts that are numbers in another notation.
+
+    `row` (from 1) and `value` are those of the first text; `zero` is a number with a leading zero among the first rows.
+    """
+
+    numbers: int = 0
+    texts: int = 0
+    alike: int = 0
+    row: int = 0
+    value: str = ""
+    zero: str = ""
+
+    def add(self, values: pa.StringArray, pointed: pa.StringArray, first: int) -> None:
+        """Take in the next rows; `pointed` are the values with decimal points, `first` rows were before them."""
+        wrong = None if _cast(pointed) is not None else pc.invert(_numerals(pointed))
+        count = 0 if wrong is None else int(pc.sum(pc.fill_null(wrong, False)).as_py())
+        if count:
+            texts = values.filter(pc.fill_null(wrong, False))
+            self.alike += int(pc.sum(pc.match_substring_regex(texts, OTHER_NOTATION)).as_py())
+            if not self.texts:
+                place = pc.index(wrong, True).as_py()
+                self.row, self.value = first + place + 1, values[place].as_py()
+        elif not first:
+            place = pc.index(pc.match_substring_regex(values, LEADING_ZERO), True).as_py()
+            self.zero = values[place].as_py() if place >= 0 else ""
+        self.texts += count
+        self.numbers += len(values) - values.null_count - count
+
+    def column(self) -> Column:
+        """Return what the column is."""
+        if not self.texts:
+            return Column(NUMBER, zero=self.zero)
+        kind = NOTATION if self.alike == self.texts else MIXED if self.numbers else TEXT
+        return (
+            Column(TEXT) if kind == TEXT else Column(kind, self.texts, self.texts + self.numbers, self.row, self.value)
+        )
+
+
 class TextTable:
-    """A CSV or TSV file, gzipped or not. Rows are counted from 1 below the header; blank lines are none."""
+    """A CSV or TSV file, gzipped or not, whose numbers have a `decimal` point or comma.
+
+    Rows are counted from 1 below the header; blank lines are none.
+    """
 
     matrix: frozenset[str] = frozenset()
     names = ""
     note = ""
 
-    def __init__(self, path: Path, separator: str, missing: Sequence[str]) -> None:
-        self.path, self.separator, self.missing = path, separator, list(missing)
+    def __init__(self, path: Path, separator: str, missing: Sequence[str], decimal: str = POINT) -> None:
+        self.path, self.separator, self.missing, self.decimal = path, separator, list(missing), decimal
+        check_bytes(path, separator)
         self.header: list[str] = []
         self.inputs = self._header()
+        self.index = {name: place for place, name in enumerate(self.inputs)}
         self.columns = dict(zip(self.inputs, self._columns(), strict=True))
 
     def blocks(self, numbers: Sequence[str], texts: Sequence[str], memory: int) -> Iterator[Block]:
@@ -37,63 +96,46 @@ class TextTable:
         del memory
         wanted = list(dict.fromkeys([*numbers, *texts]))
         first = 0
-        for batch in self._batches([self.inputs.index(name) for name in wanted]):
+        for batch in self._batches([self.index[name] for name in wanted]):
             values = dict(zip(wanted, (trimmed(part, self.missing) for part in batch.columns), strict=True))
-            parts = [_numbers(values[name]) for name in numbers]
+            parts = [_numbers(self._pointed(values[name])) for name in numbers]
             table = np.column_stack(parts) if parts else np.empty((batch.num_rows, 0))
             yield Block(first, table, {name: values[name] for name in texts})
             first += batch.num_rows
 
     def _header(self) -> list[str]:
         """Return the names of the columns; refuses those without one, and those that repeat."""
-        try:
-            self.header = self._reader([]).schema.names
-        except UnicodeDecodeError as error:
-            raise ConsilienceError(
-                f"{self.path}: the header is not UTF-8 ({error.reason}); save it as UTF-8"
-            ) from error
+        check_header(self.path, self.separator)
+        self.header = self._reader([]).schema.names
         names = [name.strip() for name in self.header]
-        if len(names) == 1:
-            other = "tabs" if self.separator == TAB else repr(self.separator)
+        if "" in names:
             raise ConsilienceError(
-                f"{self.path}: a single column, {names[0][:80]!r}; are its fields separated by {other}? "
-                "Another is named by source.separator"
+                f"{self.path}: column {names.index('') + 1} has no name in the header (an index that was written "
+                "along?); expected a name for every column"
             )
-        for place, name in enumerate(names, 1):
-            if not name:
-                raise ConsilienceError(
-                    f"{self.path}: column {place} has no name in the header (an index that was written along?); "
-                    "expected a name for every column"
-                )
-            if names.index(name) < place - 1:
-                raise ConsilienceError(
-                    f"{self.path}: the column {name} repeats (columns {names.index(name) + 1} and {place}); "
-                    "expected every name once"
-                )
+        check_names(self.path, names)
         return names
+
+    def row(self, row: int) -> str:
+        """Say where a row stands, with the line of the file where blank lines make that another."""
+        return row_in_file(self.path, self.separator, row)
 
     def _columns(self) -> list[Column]:
         """Read all once and say what every column holds."""
-        numbers, texts = (np.zeros(len(self.inputs), np.int64) for _ in range(2))
-        found: dict[int, tuple[int, str]] = {}
+        tallies = [_Tally() for _ in self.inputs]
         first = 0
         for batch in self._batches(range(len(self.inputs))):
-            for place, part in enumerate(batch.columns):
+            for tally, part in zip(tallies, batch.columns, strict=True):
                 values = trimmed(part, self.missing)
-                wrong = None if _cast(values) is not None else pc.invert(_numerals(values))
-                count = 0 if wrong is None else int(pc.sum(pc.fill_null(wrong, False)).as_py())
-                texts[place] += count
-                numbers[place] += len(values) - values.null_count - count
-                if count and place not in found:
-                    row = pc.index(wrong, True).as_py()
-                    found[place] = first + row + 1, values[row].as_py()
+                tally.add(values, self._pointed(values), first)
             first += batch.num_rows
-        return [
-            Column(MIXED, int(own), int(own + others), *found[place])
-            if own and others
-            else Column(TEXT if own else NUMBER)
-            for place, (own, others) in enumerate(zip(texts, numbers, strict=True))
-        ]
+        return [tally.column() for tally in tallies]
+
+    def _pointed(self, values: pa.StringArray) -> pa.StringArray:
+        """Return texts with a point where a number has its decimal mark."""
+        if self.decimal == POINT:
+            return values
+        return pc.replace_substring(pc.replace_substring(values, POINT, NEITHER), self.decimal, POINT)
 
     def _reader(self, wrong: list[csv.InvalidRow]) -> csv.CSVStreamingReader:
         """Open the file, with every column of the header, once that is known, as text."""
@@ -104,7 +146,7 @@ class TextTable:
 
         try:
             return csv.open_csv(
-                pa.input_stream(str(self.path), compression="detect"),
+                pa.input_stream(str(self.path), compression="gzip" if self.path.suffix.lower() == ".gz" else None),
                 csv.ReadOptions(use_threads=False, block_size=BLOCK),
                 csv.ParseOptions(delimiter=self.separator, newlines_in_values=True, invalid_row_handler=refuse),
                 csv.ConvertOptions(column_types=dict.fromkeys(self.header, pa.string()), strings_can_be_null=False),
@@ -125,15 +167,15 @@ class TextTable:
     def _refusal(self, error: Exception, wrong: Sequence[csv.InvalidRow]) -> ConsilienceError:
         if wrong:
             row = wrong[0]
+            hint = "; is a quote left open?" if row.text.count('"') % 2 else ""
+            # The reader counts the header too.
             return ConsilienceError(
-                f"{self.path}: row {row.number - 1}: {row.actual_columns} fields; expected {row.expected_columns}, as "
-                f"in the header ({row.text[:60]!r}; is a quote left open?)"
+                f"{self.path}: {self.row(row.number - 1)}: {row.actual_columns} fields; expected "
+                f"{row.expected_columns}, as in the header ({row.text[:SHOWN]!r}{hint})"
             )
         text = " ".join(str(error).split())
         if "Empty CSV" in text:
             return ConsilienceError(f"{self.path}: the file is empty; expected a header and rows")
-        if "UTF8" in text:
-            return ConsilienceError(f"{self.path}: not UTF-8 ({text}); save it as UTF-8")
         return ConsilienceError(f"{self.path}: not a readable table ({text})")
 
 
