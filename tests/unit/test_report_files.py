@@ -141,6 +141,28 @@ def test_a_file_that_is_no_picture_is_told_in_a_line(tmp_path, harm):
     assert not (tmp_path / "figure.webp").exists()
 
 
+def test_a_picture_too_long_for_its_format_is_shown_smaller(tmp_path):
+    Image.new("RGB", (600, 60_000), "white").save(tmp_path / "figure.png")
+    found = web_picture(tmp_path / "figure.png", tmp_path, "figure.webp")
+    assert (found.width, found.height) == (164, 16_383)
+    with Image.open(tmp_path / "figure.webp") as image:
+        assert image.size == (164, 16_383)
+
+
+def test_a_picture_too_large_to_be_read_is_told_in_a_line(tmp_path, monkeypatch):
+    drawing().save(tmp_path / "figure.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ConsilienceError, match=r"figure\.png: a picture too large"):
+        web_picture(tmp_path / "figure.png", tmp_path, "figure.webp")
+
+
+@pytest.mark.parametrize(("dots", "width"), [(300, 330), (150, 660), (72, 900), (0, 330), (None, 330)])
+def test_a_picture_is_as_large_as_it_says(tmp_path, dots, width):
+    options = {} if dots is None else {"dpi": (dots, dots)}
+    drawing().save(tmp_path / "figure.png", **options)
+    assert web_picture(tmp_path / "figure.png", tmp_path, "figure.webp").width == width
+
+
 @pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: f"{path.parent.parent.name}-{path.stem}")
 def test_every_caption_is_well_formed_and_says_what_would_look_bad(path):
     html = caption_html(path)

@@ -1,4 +1,5 @@
 # What a person looks at: a row a study and the same as text on the terminal, and the report, pages for a browser.
+from consilience.report.provenance import portable
 
 
 rule summary:
@@ -109,7 +110,7 @@ rule report:
     params:
         facts=lambda wildcards: {name: facts_of(name) for name in STUDIES},
         domains={name: study.domain for name, study in STUDIES.items()},
-        settings={name: study.settings for name, study in STUDIES.items()},
+        settings={name: portable(study.settings, study.file.parent) for name, study in STUDIES.items()},
         run={"device": SETTINGS["device"], "threads": SETTINGS["threads"]},
         benchmarks="benchmarks",
         threads=1,

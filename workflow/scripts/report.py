@@ -24,7 +24,7 @@ if "snakemake" in globals():
             | inputs_of(path)
             for name, path in zip(names, snakemake.input.datasets, strict=True)
         ]
-        jobs = measured(Path(params.benchmarks), names)
+        jobs = measured(Path(params.benchmarks), {name: facts["models"] for name, facts in params.facts.items()})
         write_run(output.run, {"jobs": jobs, **commit_of()})
         write_page(
             output.provenance,

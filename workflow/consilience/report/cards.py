@@ -43,8 +43,8 @@ def signed_ranks(path: str | Path) -> Ranks:
 
 # What a card takes from its row of drivers.csv.
 ROW = (
-    "feature", "target", "rank", "direction", "average_attribution", "total_positive", "total_negative", "stability_score",
-    "sign_probability", "linear_coefficient", "linear_rank", "in_overlap",
+    "feature", "target", "rank", "direction", "average_attribution", "total_positive", "total_negative",
+    "stability_score", "sign_probability", "linear_coefficient", "linear_rank", "in_overlap",
 )  # fmt: skip
 
 

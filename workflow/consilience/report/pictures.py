@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from consilience.errors import ConsilienceError
 
 # Figures are drawn at 300 dots an inch; at 110 their smallest letters, of 7 points, are 11 pixels high.
 DRAWN, SHOWN = 300, 110
+# The longest side that WebP can have.
+LONGEST = 16_383
 COLORS = 255
 # Bytes from which on a picture is tried with loss too: below, it is a drawing, which loss makes no smaller.
 LARGE = 60_000
@@ -28,17 +31,21 @@ class Picture:
 
 
 def web_picture(source: str | Path, folder: Path, name: str) -> Picture:
-    """Write a PNG of 300 dots an inch as WebP at 110, under this name in `folder`.
+    """Write a PNG as WebP at 110 dots an inch, under this name in `folder`; of 300 dots where it does not say.
 
-    Few colors without loss, which suits drawings; with loss where that is smaller, which suits maps and photographs.
-    The same bytes for the same figure. Raises ConsilienceError for a file that is no picture.
+    What is longer than WebP can be is shown smaller. Few colors without loss, which suits drawings; with loss where
+    that is smaller, which suits maps and photographs. The same bytes for the same figure. Raises ConsilienceError for a
+    file that is no picture, or too large a one.
     """
     try:
         with Image.open(source) as image:
-            width, height = (max(1, round(side * SHOWN / DRAWN)) for side in image.size)
+            factor = min(SHOWN / _dots(image), LONGEST / max(image.size), 1)
+            width, height = (max(1, round(side * factor)) for side in image.size)
             small = _on_white(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
     except OSError as error:
         raise ConsilienceError(f"{source}: not a picture ({error})") from error
+    except Image.DecompressionBombError as error:
+        raise ConsilienceError(f"{source}: a picture too large to be shown ({error})") from error
     few = small.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).convert("RGB")
     written = _encoded(few, lossless=True, method=3, quality=50)
     if len(written) > LARGE:
@@ -46,6 +53,12 @@ def web_picture(source: str | Path, folder: Path, name: str) -> Picture:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(written)
     return Picture(name, width, height)
+
+
+def _dots(image: Image.Image) -> int:
+    """Return the dots an inch that a picture says it has; files round them to dots a meter."""
+    said = image.info.get("dpi", (DRAWN, DRAWN))[0]
+    return round(said) if math.isfinite(said) and said >= 1 else DRAWN
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -29,7 +29,7 @@
   for (const place of document.querySelectorAll("[data-commit]")) {
     if (RUN.commit) {
       const changed = RUN.changed ? ", with changes that are not committed" : "";
-      place.textContent = (place.tagName === "SPAN" ? "Written by commit " + RUN.commit.slice(0, 10) : RUN.commit) + changed + (place.tagName === "SPAN" ? "." : "");
+      place.textContent = (place.tagName === "SPAN" ? "Report written by commit " + RUN.commit.slice(0, 10) : RUN.commit) + changed + (place.tagName === "SPAN" ? "." : "");
     }
   }
   for (const table of document.querySelectorAll("table[data-jobs]")) {
