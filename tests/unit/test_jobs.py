@@ -173,3 +173,32 @@ def test_threads_are_those_of_the_params(snakemake):
         assert {pool["num_threads"] for pool in threadpool_info()} == {1}
         if "torch" in sys.modules:
             assert sys.modules["torch"].get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("libtorch.so: cannot open"), "OSError: libtorch.so: cannot open (a fault of the workflow)"),
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            "torch cannot be imported (ModuleNotFoundError: ",
+        ),
+        (
+            ImportError("cannot import name 'x'", name="consilience.x"),
+            "ImportError: cannot import name 'x' (a fault of",
+        ),
+    ],
+)
+def test_a_module_that_is_absent_is_no_fault_of_the_workflow(snakemake, capsys, error, reason):
+    with pytest.raises(SystemExit), job(snakemake):
+        raise error
+    assert f": {reason}" in capsys.readouterr().err
+
+
+def test_a_reason_is_one_write(snakemake, monkeypatch):
+    """Jobs side by side share the stream, which keeps nothing back."""
+    written = []
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=written.append, flush=bool, isatty=lambda: False))
+    with pytest.raises(SystemExit), job(snakemake):
+        raise ConsilienceError("no sample passes")
+    assert written == [f"Error in train (study mine, model mlp_8): no sample passes; log: {snakemake.log[0]}\n"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import consilience
@@ -23,7 +25,8 @@ LIBRARY = "CONSILIENCE_LIBRARY"  # set by the workflow
 # Libraries tell of it in errors of many kinds, but in the system's words.
 DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
 MEMORY_IS_SHORT = ("CUDA out of memory", "can't allocate memory", "Unable to allocate")
-REASON = "Error in"  # so begins the line that says why a job failed, here and at the end of its log
+# So begins the line that says why a job ended too early, here and at the end of its log.
+REASON, INTERRUPTED = "Error in", "Interrupted in"
 LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "h5py", "torch")
 
 
@@ -38,7 +41,7 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
     """
     path, params = Path(snakemake.log[0]), snakemake.params
     logger = logging.getLogger(consilience.__name__)
-    try:
+    with _telling(snakemake, logger):
         runs.check()
         _open_log(path, logger)
         _check_library()
@@ -46,23 +49,83 @@ def job(snakemake: Any) -> Iterator[logging.Logger]:
             "%s: seed %s, device %s, threads %s, %s",
             snakemake.rule, params.get("seed", "none"), params.get("device", "cpu"), params.threads, _versions(),
         )  # fmt: skip
-        with _threads(int(params.threads)), guarded(runs.check):
-            try:
-                yield logger
-            except Exception:
-                # Raised again; but where the run is over, that is the reason: a later one may have taken away what was
-                # missed here, and an ordinary failure would let Snakemake remove what the later one has made.
-                runs.check()
-                raise
-    except ConsilienceError as error:
-        _tell(_name(snakemake), str(error), error, path, logger)
+        with _threads(int(params.threads)), guarded(runs.check), _of_this_run():
+            yield logger
+
+
+def checkpoint_of(snakemake: Any) -> Path:
+    """Return where a job keeps its checkpoint, if its rule keeps any: checkpoints/ mirrors logs/."""
+    log = Path(snakemake.log[0])
+    return Path("checkpoints", *log.parts[log.parts.index("logs") + 1 :]).with_suffix(".safetensors")
+
+
+@contextmanager
+def _of_this_run() -> Iterator[None]:
+    """Where the run is over, let that be the reason of any error.
+
+    A later run may have taken away what was missed here, and an ordinary failure would let Snakemake remove what the
+    later one has made.
+    """
+    try:
+        yield
+    except Exception:  # raised again
+        runs.check()
+        raise
+
+
+@contextmanager
+def _telling(snakemake: Any, logger: logging.Logger) -> Iterator[None]:
+    """Tell in one line why the block ended too early, and end the process."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        _tell_interruption(snakemake, error, logger)
+        # By the signal itself: so shells and Snakemake see that nothing failed.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except Exception as error:  # of whatever kind, it is told
+        _tell(f"{REASON} {_name(snakemake)}: {_reason(error)}", error, Path(snakemake.log[0]), logger)
         if isinstance(error, runs.LeftBehindError):
             runs.end_own_cluster_job()
         sys.exit(1)
-    except Exception as error:
-        fault = f"{type(error).__name__}: {error} (a fault of the workflow)"
-        _tell(_name(snakemake), _want(error) or fault, error, path, logger)
-        sys.exit(1)
+
+
+def _tell_early(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Tell of what a script misses before its job begins, most often a library that cannot be imported.
+
+    A hook of Python's for errors that nobody has caught; in a process that is no script of Snakemake's it changes
+    nothing.
+    """
+    snakemake = getattr(sys.modules["__main__"], "snakemake", None)
+    if not hasattr(snakemake, "log"):
+        _usual_hook(kind, error, trace)
+        return
+    logger = logging.getLogger(consilience.__name__)
+    with _telling(snakemake, logger):
+        runs.check()
+        with suppress(OSError):  # the terminal is told all the same
+            _open_log(Path(snakemake.log[0]), logger)
+        raise error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ConsilienceError):
+        return str(error)
+    told, module = f"{type(error).__name__}: {error}", _not_imported(error)
+    broken = f"{module} cannot be imported ({told}); install it, or set the environment up again" if module else None
+    return _want(error) or broken or f"{told} (a fault of the workflow)"
+
+
+def _not_imported(error: Exception) -> str | None:
+    """Return the module that is absent or broken; None where it is one of the library's own, or none.
+
+    Broken modules fail with errors of any kind, while they are imported.
+    """
+    code = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>"]
+    name = code[-1].f_globals["__name__"] if code else "__main__"
+    if isinstance(error, ImportError) and error.name:
+        name = error.name
+    return None if name.partition(".")[0] in (consilience.__name__, "__main__") else name
 
 
 def _want(error: Exception) -> str | None:
@@ -95,10 +158,14 @@ def _check_library() -> None:
         raise ConsilienceError(f"the library in use is {running}; expected the workflow's own, {expected}")
 
 
-def _name(snakemake: Any) -> str:
+def named(rule: str, wildcards: Mapping[str, str]) -> str:
     """Name a job by its rule and wildcards, as train (study expression, model mlp_32)."""
-    values = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
-    return f"{snakemake.rule} ({values})" if values else snakemake.rule
+    values = ", ".join(f"{name} {value}" for name, value in wildcards.items())
+    return f"{rule} ({values})" if values else rule
+
+
+def _name(snakemake: Any) -> str:
+    return named(snakemake.rule, snakemake.wildcards)
 
 
 def _versions() -> str:
@@ -124,12 +191,24 @@ def _threads(count: int) -> Iterator[None]:
         yield
 
 
-def _tell(name: str, message: str, error: BaseException, log: Path, logger: logging.Logger) -> None:
-    reason, where = " ".join(f"{REASON} {name}: {message}".splitlines()), ""
+def _tell_interruption(snakemake: Any, error: KeyboardInterrupt, logger: logging.Logger) -> None:
+    log = Path(snakemake.log[0])
+    kept = "logs" in log.parts and checkpoint_of(snakemake).is_file()
+    told = f"{INTERRUPTED} {_name(snakemake)}"
+    _tell(f"{told}; the next run goes on from its last checkpoint" if kept else told, error, log, logger)
+
+
+def _tell(message: str, error: BaseException, log: Path, logger: logging.Logger) -> None:
+    reason, where = " ".join(message.splitlines()), ""
     if logger.hasHandlers():
         where = f"; log: {log}"
         logger.error("%s", "".join(traceback.format_exception(error)).rstrip())
         logger.error("%s", reason)
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
     wipe(sys.stderr)
-    print(f"{reason}{where}{notes}", file=sys.stderr, flush=True)
+    # At once, since jobs side by side share the stream.
+    sys.stderr.write(f"{reason}{where}{notes}\n")
+    sys.stderr.flush()
+
+
+_usual_hook, sys.excepthook = sys.excepthook, _tell_early

@@ -8,6 +8,8 @@ undisturbed run. Results tell nothing of it, and it is removed with the end of t
 
 from __future__ import annotations
 
+from consilience.jobs import checkpoint_of
+
 import json
 import logging
 import os
@@ -151,13 +153,11 @@ class Journal:
 
 
 def journal_of(snakemake: Any, device: torch.device) -> Journal:
-    """Return the journal of a rule's job: checkpoints/ mirrors logs/, and the key stands for params and inputs.
+    """Return the journal of a rule's job, whose key stands for params and inputs.
 
     `device` is the one in use: of another kind of processor, sums round otherwise. Time between writes is the
     workflow's `checkpoint_seconds`.
     """
-    log = Path(snakemake.log[0])
-    path = Path("checkpoints", *log.parts[log.parts.index("logs") + 1 :]).with_suffix(".safetensors")
 
     def key() -> str:
         params = json.dumps(dict(snakemake.params.items()), sort_keys=True, default=str)
@@ -167,4 +167,4 @@ def journal_of(snakemake: Any, device: torch.device) -> Journal:
         kind = device.type, cuda, torch.backends.cpu.get_cpu_capability(), torch.__version__
         return sha256("\n".join((params, files, *kind)).encode()).hexdigest()
 
-    return Journal(path, key, float(os.environ.get(SECONDS, USUAL_SECONDS)))
+    return Journal(checkpoint_of(snakemake), key, float(os.environ.get(SECONDS, USUAL_SECONDS)))

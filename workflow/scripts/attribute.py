@@ -3,6 +3,8 @@
 Each method has a file of its own.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,7 +16,6 @@ from consilience.dataset import Dataset
 from consilience.devices import choose_device
 from consilience.domains import has_module, slice_module
 from consilience.files import read_table
-from consilience.jobs import job
 from consilience.training.ensemble import Ensemble
 
 

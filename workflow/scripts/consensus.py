@@ -3,12 +3,13 @@
 The linear model's coefficients stand beside them.
 """
 
+from consilience.jobs import job
+
 from consilience.attribution.store import read
 from consilience.consensus.drivers import drivers, top_drivers
 from consilience.consensus.linear import coefficient_table, consensus_kind
 from consilience.consensus.lists import DIRECTIONS, ModelAttribution, short_lists, top_list, top_matrix, voting
 from consilience.files import read_table, write_table
-from consilience.jobs import job
 
 if "snakemake" in globals():
     with job(snakemake) as log:

@@ -3,10 +3,11 @@
 Their twins are the lists under top/ and top_drivers.csv.
 """
 
+from consilience.jobs import job
+
 from consilience.consensus.lists import DIRECTIONS
 from consilience.figures.lists import driver_bars, signed_bars
 from consilience.files import read_table, save_figure
-from consilience.jobs import job
 
 CAPTION = "Bars: mean over the members of the model. Whiskers: standard deviation over members."
 

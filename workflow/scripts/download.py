@@ -3,10 +3,11 @@
 Its SHA-256 is checked before it gets its name.
 """
 
+from consilience.jobs import job
+
 from pathlib import Path
 
 from consilience.download import download
-from consilience.jobs import job
 
 if "snakemake" in globals():
     with job(snakemake) as log:

@@ -3,13 +3,14 @@
 The result is a dataset like the first, which the rest of the chain reads.
 """
 
+from consilience.jobs import job
+
 from pathlib import Path
 
 from consilience.dataset import Dataset
 from consilience.devices import choose_device
 from consilience.domains import slice_module
 from consilience.files import read_table, write_json
-from consilience.jobs import job
 from consilience.resume import journal_of
 
 if "snakemake" in globals():

@@ -3,6 +3,8 @@
 The tables hold the scores with their intervals, and the curves that the figure draws.
 """
 
+from consilience.jobs import job
+
 import pandas as pd
 
 from consilience.attribution.methods import Own, method_named
@@ -13,7 +15,6 @@ from consilience.domains import has_module, slice_module
 from consilience.faithfulness.measure import measure
 from consilience.figures.faithfulness import faithfulness_panels
 from consilience.files import read_table, save_figure, write_table
-from consilience.jobs import job
 from consilience.training.ensemble import Ensemble
 
 

@@ -3,11 +3,12 @@
 What has no equivalent, or another form, stands in the index with the reason.
 """
 
+from consilience.jobs import job
+
 from pathlib import Path
 
 from consilience.domains import has_module, slice_module, slices
 from consilience.files import whole_folder, write_table, write_text
-from consilience.jobs import job
 from consilience.legacy.declaration import Declaration, Facts
 from consilience.legacy.make import MADE, NONE, OURS, make
 from consilience.legacy.pages import readme

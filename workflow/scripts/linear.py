@@ -3,10 +3,11 @@
 Ridge and minimum-norm least squares for a regression, logistic regression for classes.
 """
 
+from consilience.jobs import job
+
 from consilience.dataset import Dataset
 from consilience.evaluation import describe
 from consilience.files import read_table, write_json, write_table
-from consilience.jobs import job
 from consilience.linear.fit import fit_linear
 
 if "snakemake" in globals():

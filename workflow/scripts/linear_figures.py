@@ -3,11 +3,12 @@
 The twin is coefficients.tsv.
 """
 
+from consilience.jobs import job
+
 from consilience.consensus.linear import coefficient_table, consensus_kind, linear_list
 from consilience.consensus.lists import DIRECTIONS
 from consilience.figures.linear import coefficient_bars
 from consilience.files import read_table, save_figure
-from consilience.jobs import job
 
 if "snakemake" in globals():
     with job(snakemake) as log:

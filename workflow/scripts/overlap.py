@@ -3,10 +3,11 @@
 The Venn diagrams are drawn from the same table.
 """
 
+from consilience.jobs import job
+
 from consilience.consensus.lists import DIRECTIONS
 from consilience.figures.overlap import venn_diagrams
 from consilience.files import read_table, save_figure, write_table
-from consilience.jobs import job
 from consilience.overlap import named_sets, overlaps
 
 if "snakemake" in globals():

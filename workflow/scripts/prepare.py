@@ -3,6 +3,8 @@
 The audit tells every filter's losses.
 """
 
+from consilience.jobs import job
+
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ import pandas as pd
 from consilience.dataset import Dataset
 from consilience.domains import slice_module
 from consilience.files import write_table
-from consilience.jobs import job
 
 
 def raw_files(raw: list[str], simulated: bool) -> list[Path]:

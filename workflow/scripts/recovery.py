@@ -4,6 +4,8 @@ The linear models are held to the same truth. Where a slice encodes samples, its
 that are left stand for what was planted.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Sequence
 
 import pandas as pd
@@ -14,7 +16,6 @@ from consilience.dataset import Dataset
 from consilience.domains import has_module, slice_module
 from consilience.figures.recovery import recovery_dots
 from consilience.files import read_table, save_figure, write_table
-from consilience.jobs import job
 from consilience.recovery import Score, attribution_scores, linear_scores, recovery
 
 

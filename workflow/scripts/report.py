@@ -3,9 +3,10 @@
 What differs from run to run, times, memory and git's commit, goes into a file of its own: the pages stay the same.
 """
 
+from consilience.jobs import job
+
 from pathlib import Path
 
-from consilience.jobs import job
 from consilience.report.overview import overview
 from consilience.report.pages import write_page, write_run
 from consilience.report.provenance import commit_of, inputs_of, measured, settings_text, versions

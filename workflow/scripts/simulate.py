@@ -3,13 +3,14 @@
 The folder is filled under another name and renamed when whole.
 """
 
+from consilience.jobs import job
+
 from pathlib import Path
 from typing import Any
 
 from consilience.domains import slice_module
 from consilience.errors import ConsilienceError
 from consilience.files import whole_folder, write_table
-from consilience.jobs import job
 
 TRUTH = ("feature", "target", "sign", "strength", "effect")
 

@@ -3,6 +3,8 @@
 Overlaps of other groupings between the roles are reported beside the split; an audit tells what was left out.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +14,6 @@ import pandas as pd
 from consilience.audit import Audit
 from consilience.dataset import Dataset
 from consilience.files import write_json, write_table
-from consilience.jobs import job
 from consilience.splits import ROLES, Division, divide, overlaps
 
 SHOWN_CLASSES = 10

@@ -3,12 +3,13 @@
 The trivial predictors are evaluated beside it.
 """
 
+from consilience.jobs import job
+
 from consilience.dataset import Dataset
 from consilience.devices import choose_device
 from consilience.domains import slice_module
 from consilience.evaluation import describe, evaluate_test_role
 from consilience.files import read_table, write_json, write_table
-from consilience.jobs import job
 from consilience.resume import journal_of
 from consilience.training.train import train_model
 

@@ -3,6 +3,8 @@
 Their twins are history.tsv and predictions.tsv of each model.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Sequence
 
 import pandas as pd
@@ -10,7 +12,6 @@ from matplotlib.figure import Figure
 
 from consilience.figures.training import confusion_matrices, loss_curves, prediction_scatter
 from consilience.files import read_json, read_table, save_figure
-from consilience.jobs import job
 
 LOSSES = {
     "regression": "mean squared error (standardized)",

@@ -1,11 +1,12 @@
 """Lists the features with the largest variance as positive for every target."""
 
+from consilience.jobs import job
+
 import numpy as np
 import pandas as pd
 
 from consilience.dataset import Dataset
 from consilience.files import whole, write_table
-from consilience.jobs import job
 from consilience.linear.features import feature_table
 
 if "snakemake" in globals():

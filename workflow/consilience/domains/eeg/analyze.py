@@ -3,6 +3,8 @@
 Tables for every model, maps of attention, a text report of some test samples, and the notes of the summary.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +26,6 @@ from consilience.domains.eeg.probing import Networks
 from consilience.domains.eeg.tables import Tables
 from consilience.domains.eeg.wording import window_names
 from consilience.files import read_json, read_table, write_h5, write_strings, write_table, write_text
-from consilience.jobs import job
 
 OF_MEMBER = (
     "Predictions and attention below are those of member {1} of {0}, the one of {2} whose probabilities for these "

@@ -3,6 +3,8 @@
 Every figure is drawn from tables and files that stand beside it; needs no torch.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ from consilience.domains.eeg.outcome_plots import outcome_panels
 from consilience.domains.eeg.plots import calibration_curves, time_courses
 from consilience.domains.eeg.topographies import topographies, topography_table
 from consilience.files import read_h5, read_json, read_table, save_figure, write_table
-from consilience.jobs import job
 
 
 def figures(

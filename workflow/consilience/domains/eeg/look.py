@@ -3,6 +3,8 @@
 A folder a sample: the attribution, the text report, and the earlier system's three figures of attention.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +28,6 @@ from consilience.domains.eeg.performance import nearest_member
 from consilience.domains.eeg.wording import HEADINGS, window_names
 from consilience.figures.style import entitle, new_figure, styled
 from consilience.files import save_figure, whole_folder
-from consilience.jobs import job
 from consilience.training.ensemble import Ensemble, load_member
 
 MOST_TICKS = 12

@@ -3,6 +3,8 @@
 Five tables and the notes of the summary, from one reading of data and weights.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +45,6 @@ from consilience.domains.fashion.notes import note_lines
 from consilience.evaluation import best_loss
 from consilience.faithfulness.resampling import Resampling
 from consilience.files import read_json, read_table, write_table, write_text
-from consilience.jobs import job
 from consilience.principal_components import directions
 from consilience.splits import ROLES
 from consilience.training.ensemble import Ensemble

@@ -3,6 +3,8 @@
 Every figure is drawn from tables and files that stand beside it; needs no torch.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,6 @@ from consilience.domains.fashion.mosaics import SLOPES
 from consilience.domains.fashion.plots import ablation_curves, agreement_matrices, dictionary_panels
 from consilience.domains.fashion.sheets import sheet, write_sheets
 from consilience.files import read_json, read_table, read_tensors, save_figure
-from consilience.jobs import job
 
 BLOCK = 4096
 KINDS = ("class_maps", "class_overlays", "atoms")

@@ -3,6 +3,8 @@
 Tables for every model, and maps of the one that is shown, from the attribution files' whole maps of test pairs.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ from consilience.domains.mirna.probing import Networks
 from consilience.domains.mirna.tables import Pairs, Tables, maps_of
 from consilience.evaluation import best_loss
 from consilience.files import read_json, read_table, write_h5, write_json, write_strings, write_table, write_text
-from consilience.jobs import job
 
 
 def predicted_of(path: str, samples: Sequence[str], target: str) -> np.ndarray:

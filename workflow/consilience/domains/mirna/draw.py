@@ -3,6 +3,8 @@
 Every figure is drawn from tables and files that stand beside it; needs no torch.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,6 @@ from consilience.domains.mirna.prepare import BRANCHES
 from consilience.domains.mirna.sheets import sheet, write_sheets
 from consilience.domains.mirna.shown import Shown, read_shown
 from consilience.files import read_h5, read_strings, read_table, read_tensors, save_figure, whole_folder
-from consilience.jobs import job
 
 FILTERS = "state/{branch}.first.convolution.weight"
 

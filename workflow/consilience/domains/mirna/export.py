@@ -3,6 +3,8 @@
 The names are those of the earlier system, sample_{id}_{method}_{branch}.npy; float32 (side, side).
 """
 
+from consilience.jobs import job
+
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +13,6 @@ import numpy as np
 from consilience.attribution.store import read
 from consilience.domains.mirna.prepare import BRANCHES
 from consilience.files import whole_folder
-from consilience.jobs import job
 
 
 def export(folder: Path, paths: Iterable[str | Path]) -> int:

@@ -3,6 +3,8 @@
 A figure, and the same numbers as a table, a row a nucleotide.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +22,6 @@ from consilience.domains.mirna.probing import Networks
 from consilience.domains.mirna.sequences import encode
 from consilience.figures.style import NEGATIVE, POSITIVE, entitle, new_figure, styled
 from consilience.files import read_table, save_figure, write_table
-from consilience.jobs import job
 
 METHODS = ("mutagenesis", "integrated_gradients", "deeplift")
 SHADE = "#EAEAEA"

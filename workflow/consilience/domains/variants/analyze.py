@@ -1,5 +1,7 @@
 """Tells what the atoms stand for, what attributions mean for raw features, and what the dictionary is worth."""
 
+from consilience.jobs import job
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +38,6 @@ from consilience.domains.variants.report_text import summary_text
 from consilience.domains.variants.specialization import specialization
 from consilience.evaluation import best_loss
 from consilience.files import read_json, read_table, write_json, write_table, write_tensors, write_text
-from consilience.jobs import job
 from consilience.splits import ROLES
 
 

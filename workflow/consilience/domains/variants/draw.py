@@ -3,6 +3,8 @@
 Every figure is drawn from tables that stand beside it, but for the codes of the atoms that have a card; needs no torch.
 """
 
+from consilience.jobs import job
+
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,6 @@ from consilience.domains.variants.raw_plots import raw_attribution_bars
 from consilience.domains.variants.size_plots import size_profile_panels
 from consilience.domains.variants.type_plots import type_specialization
 from consilience.files import read_json, read_table, save_figure
-from consilience.jobs import job
 
 TABLES = (
     "bias", "landscape", "specialization", "atoms", "cards", "coactivation", "size_profiles", "raw_attributions",

@@ -4,13 +4,14 @@
 Needs no torch: the codes of all calls are read once.
 """
 
+from consilience.jobs import job
+
 from consilience.attribution.selection import check_split
 from consilience.dataset import Dataset
 from consilience.domains.variants.bias import bias_table, chi2_list, landscape, top_biased
 from consilience.domains.variants.codes import code_features, sparse_codes
 from consilience.domains.variants.levels import FALSE_SHARE
 from consilience.files import read_table, write_json, write_table
-from consilience.jobs import job
 
 if "snakemake" in globals():
     with job(snakemake) as log:
