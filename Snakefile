@@ -46,7 +46,6 @@ check_asked()
 
 onstart:
     runs.begin()
-    terminal.shorten()
 
 
 onsuccess:

@@ -1,9 +1,13 @@
 """What is killed, or finds the disk full, is finished by the next run, to the bytes of an undisturbed one."""
 
 import os
+import pty
 import shutil
 import signal
 import subprocess
+import termios
+import threading
+from contextlib import suppress
 
 import pytest
 from disturbed import (
@@ -25,11 +29,11 @@ pytestmark = pytest.mark.workflow
 OUTPUTS = ("ensemble.safetensors", "members.tsv", "history.tsv", "predictions.tsv", "metrics.json")
 
 
-def start(directory, studies):
+def start(directory, studies, output=None, **options):
     """Start Snakemake as a process of its own, which keeps checkpoints as often as it may."""
     words = [*command(directory, DRIVERS, studies=studies), "checkpoint_seconds=0"]
     with open(directory / "terminal.txt", "w") as terminal:
-        return subprocess.Popen(words, stdout=terminal, stderr=subprocess.STDOUT)
+        return subprocess.Popen(words, stdout=output or terminal, stderr=subprocess.STDOUT, **options)
 
 
 def finish(directory, studies, undisturbed):
@@ -50,6 +54,53 @@ def test_a_killed_training_goes_on_from_its_checkpoint(studies, undisturbed, tmp
     assert run.wait() != 0
     assert not [name for name in OUTPUTS if (directory / MODELS / model / name).exists()]
     assert_whole(directory, undisturbed)
+    finish(directory, studies, undisturbed)
+    assert CONTINUED in log_of(directory, model).read_text()
+
+
+def interruptible():
+    """Let a process be interrupted, though tests run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(params=["file", "terminal"])
+def output(request, tmp_path):
+    """What Snakemake writes to, and all it has written, as a function."""
+    if request.param == "file":
+        with open(tmp_path / "output.txt", "w+") as file:
+            yield file, lambda: (tmp_path / "output.txt").read_text()
+        return
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 120))
+    text = []
+
+    def read():
+        with suppress(OSError):  # nobody writes any longer
+            while part := os.read(master, 2**16):
+                text.append(part)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+
+    def written():
+        os.close(slave)
+        reader.join()
+        return b"".join(text).decode().replace("\r\n", "\n")
+
+    yield slave, written
+    os.close(master)
+
+
+def test_an_interrupted_run_says_so_in_a_line_a_job_and_goes_on(studies, undisturbed, tmp_path, output):
+    directory, (stream, written) = untrained(undisturbed, tmp_path / "run"), output
+    run = start(directory, studies, stream, start_new_session=True, preexec_fn=interruptible)
+    model = first_checkpoint(directory)
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait() != 0
+    text = written()
+    line = f"Interrupted in train (study {NAME}, model {model}); the next run goes on from its last checkpoint; log: "
+    assert text.count(f"{line}{log_of(directory, model).relative_to(directory)}\n") == 1
+    assert [word for word in ("Traceback", "Exception", "CalledProcessError", "Error in") if word in text] == []
     finish(directory, studies, undisturbed)
     assert CONTINUED in log_of(directory, model).read_text()
 

@@ -1,5 +1,6 @@
 """What a person sees: bars on a terminal alone, logs that end with what matters, and why a job failed."""
 
+import os
 import re
 import shutil
 
@@ -80,9 +81,21 @@ def test_of_several_that_fail_each_is_told_once(tmp_path):
     assert [word for word in SNAKEMAKE_S if word in output] == []
 
 
-def test_a_job_that_could_tell_nothing_is_told_by_snakemake(tmp_path):
+@pytest.mark.parametrize("arguments", [(), ("--quiet", "rules")])
+def test_a_job_that_is_killed_is_told_in_one_line(tmp_path, arguments):
     """As where memory is short, and the system kills what asks for more."""
-    _, output = run_failing(tmp_path, "import os\ndef prepare(*given): os.kill(os.getpid(), 9)")
-    assert "died with <Signals.SIGKILL: 9>" in output
-    assert "log: logs/one/prepare.log" in output
-    assert "Traceback" not in output
+    _, output = run_failing(tmp_path, "import os\ndef prepare(*given): os.kill(os.getpid(), 9)", *arguments)
+    told = "Error in prepare (study one): killed by SIGKILL (out of memory?); log: logs/one/prepare.log\n"
+    assert output.count(told) == 1
+    assert [word for word in (*SNAKEMAKE_S, "Signals") if word in output] == []
+
+
+def test_a_library_that_is_broken_is_told_in_one_line(tmp_path):
+    (tmp_path / "torch.py").write_text("raise OSError('libtorch.so: cannot open')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = snakemake(tmp_path / "work", "results/toy/encoded.h5", names=("toy",), environment=environment)
+    assert run.returncode != 0
+    reason = "Error in encode (study toy): torch cannot be imported (OSError: libtorch.so: cannot open); install it"
+    assert run.stdout.count(reason) == 1
+    assert [word for word in SNAKEMAKE_S if word in run.stdout] == []
+    assert reason_in(tmp_path / "work/logs/toy/encode.log").startswith(reason)

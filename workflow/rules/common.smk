@@ -4,8 +4,6 @@ import sys
 import time
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 LIBRARY = Path(workflow.basedir, "workflow")
 SCRIPTS = LIBRARY / "scripts"
 # Scripts and jobs on other nodes import the library beside this workflow, whatever is installed elsewhere.
@@ -25,6 +23,8 @@ from consilience.files import sha256_of_all
 from consilience.fingerprint import fingerprint
 from consilience.targets import EXPLANATIONS, check_targets, downloads_of, targets_of
 
+if workflow.is_main_process:
+    terminal.shorten()
 try:
     if not workflow.is_main_process:
         runs.check()  # before Snakemake makes room for a job that was left behind in a queue
@@ -38,7 +38,7 @@ try:
     for study in STUDIES.values():
         downloads_of(study)  # an address that names no file
 except ConsilienceError as error:
-    raise WorkflowError(str(error)) from None
+    raise terminal.BadInputError(str(error)) from None
 
 os.environ.update(CONSILIENCE_CHECKPOINT_SECONDS=str(SETTINGS["checkpoint_seconds"]))
 GPU = 0 if SETTINGS["device"] == "cpu" else 1
@@ -76,7 +76,7 @@ def check_asked():
     try:
         check_targets(sys.argv[1:], STUDIES, extra, ON_REQUEST)
     except ConsilienceError as error:
-        raise WorkflowError(str(error)) from None
+        raise terminal.BadInputError(str(error)) from None
 
 
 def study_of(wildcards):
