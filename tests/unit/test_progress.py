@@ -1,5 +1,6 @@
 """Bars on a real terminal: one at a time, none elsewhere, and nothing left of them."""
 
+import logging
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import consilience
+from consilience import progress as module
 from consilience.progress import following, progress
 
 # Runs in a process of its own: what counts is the file behind its error stream.
@@ -101,3 +103,35 @@ def test_what_is_followed_is_what_comes_out_whatever_its_kind(capsys):
     with progress("reading", "B", 10, scaled=True) as advance:
         advance(10)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_without_columns_gets_a_bar_of_the_usual_width(terminal):
+    """As where a terminal's size has never been set."""
+    slave, sent = terminal
+    termios.tcsetwinsize(slave, (0, 0))
+    one = start("first", slave)
+    assert one.stdout.readline() == "ready\n"
+    finish(one)
+    text = sent()
+    widths = [len(part) for part in text.split("\r") if "first: " in part]
+    assert widths, repr(text)
+    assert min(widths) > 60
+    assert max(widths) <= 80
+
+
+def test_the_log_tells_every_few_minutes_how_far_it_is(caplog, capsys, monkeypatch):
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    caplog.set_level(logging.INFO, logger=consilience.__name__)
+    with progress("training m, at most", "epoch", 4000) as advance:
+        for _ in range(4):
+            advance(500)
+    with progress("reading", "call") as advance:
+        advance()
+        advance()
+    assert caplog.messages == [
+        "training m, at most: epoch 1,000 of 4,000",
+        "training m, at most: epoch 2,000 of 4,000",
+        "reading: call 2",
+    ]
+    assert capsys.readouterr().err == ""

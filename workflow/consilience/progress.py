@@ -1,21 +1,27 @@
 """One bar for whatever takes long: where a terminal is, and one at a time.
 
 Jobs side by side share the terminal, and nobody could read what they draw at once: the first to come draws, also where
-one bar is within another. Files, pipes and clusters get nothing.
+one bar is within another. Files, pipes and clusters get no bar; a job's log tells every few minutes how far it is.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
+import consilience
+
 # What is done sooner needs no bar.
 PATIENCE_SECONDS = 1.0
+LOG_SECONDS = 180.0
+USUAL_SIZE = {"ncols": 80, "nrows": 24}
 Item = TypeVar("Item")
 
 
@@ -28,11 +34,41 @@ def progress(description: str, unit: str, total: int | None = None, scaled: bool
     with (
         _terminal() as ours,
         tqdm(
-            total=total, desc=description, unit=unit, unit_scale=scaled, leave=False, dynamic_ncols=True,
-            delay=PATIENCE_SECONDS, disable=not ours,
+            total=total, desc=description, unit=unit, unit_scale=scaled, leave=False, delay=PATIENCE_SECONDS,
+            disable=not ours, **(_size() if ours else {}),
         ) as bar,
     ):  # fmt: skip
-        yield bar.update
+        log = _Log(description, unit, total)
+
+        def advance(count: int = 1) -> None:
+            bar.update(count)
+            log.advance(count)
+
+        yield advance
+
+
+class _Log:
+    """Tells a job's log how far a loop is, every few minutes."""
+
+    def __init__(self, description: str, unit: str, total: int | None) -> None:
+        self._words, self._total = (description, unit), total
+        self._done, self._next = 0, time.monotonic() + LOG_SECONDS
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + LOG_SECONDS
+            of, (description, unit) = "" if self._total is None else f" of {self._total:,}", self._words
+            logging.getLogger(consilience.__name__).info("%s: %s %s%s", description, unit, f"{self._done:,}", of)
+
+
+def _size() -> dict[str, int | bool]:
+    """Return how large tqdm takes the terminal to be: as it is, and as usual ones are where it tells no size."""
+    try:
+        told = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        told = 0
+    return {"dynamic_ncols": True} if told else dict(USUAL_SIZE)
 
 
 def following(items: Iterable[Item], description: str, unit: str) -> Iterator[Item]:

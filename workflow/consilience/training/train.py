@@ -154,7 +154,8 @@ def _train(
         parts = [journal.part(f"member {job.member.member}") for job in jobs]
         return [train_member(course, *own, tick, part) for *own, part in zip(jobs, modules, parts, strict=True)]
 
-    with progress(f"training {model}", "epoch", _epochs(modules, jobs, recipe)) as tick:
+    # Early stopping may end it long before.
+    with progress(f"training {model}, at most", "epoch", _epochs(modules, jobs, recipe)) as tick:
         if isinstance(modules[0], Encoded):
             fits, facts["encoder"] = train_encoded(course, jobs, modules, together, tick, journal)
         else:
