@@ -3,6 +3,8 @@
 It says where networks lose to the linear model, and where to look next; all studies in short are what stands last.
 """
 
+from consilience.jobs import job
+
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,12 +13,12 @@ import pandas as pd
 
 from consilience.evaluation import number, with_interval
 from consilience.files import write_table, write_text
-from consilience.jobs import job
 from consilience.study_results import StudyResults
 from consilience.summary import SHOWN, summary_lines, summary_row
 
 WIDTH = 120
 INDENT = 13  # where the text of a line begins
+LOOK = "In short; look at results/report/index.html, and at results/summary.tsv for a row a study:"
 
 
 def wrapped(lines: Iterable[str], indent: int = INDENT) -> str:
@@ -55,6 +57,5 @@ if "snakemake" in globals():
         text = "\n\n".join(wrapped(summary_lines(study)) for study in studies)
         width = max(len(study.base.name) for study in studies)
         short = wrapped((line for study in studies for line in in_short(study, width)), width + 2)
-        where = "In short; look at results/report/index.html, and at results/summary.tsv for a row a study:"
-        write_text(snakemake.output.text, f"\n{text}\n\n{where}\n\n{short}\n")
+        write_text(snakemake.output.text, f"\n{text}\n\n{LOOK}\n\n{short}\n")
         log.info("%d studies", len(studies))
