@@ -15,10 +15,10 @@ import numpy as np
 
 from consilience.dataset import Branch, Dataset
 from consilience.errors import ConsilienceError
+from consilience.moments import Moments, beyond_rounding
 
 # Relative to the root mean square of the sds of a branch: an element that hardly varies in training is not blown up.
 FLOOR = 0.05
-ROUNDING = 1e-10
 BLOCK_BYTES = 2**24
 
 
@@ -61,16 +61,14 @@ def fit(dataset: Dataset, branch: str, rows: np.ndarray) -> Scaling:
     if not len(rows):
         raise ConsilienceError(f"{dataset.path}: branch {branch}: no training rows to fit the scaling on")
     part = dataset.branches[branch]
-    count, mean, squares = _moments(dataset, part, np.sort(rows))
-    spread = np.sqrt(squares / np.maximum(count, 1))
+    moments = _moments(dataset, part, np.sort(rows))
+    spread = np.sqrt(moments.squares / np.maximum(moments.count, 1))
     if part.scaling == "none":
         unscaled = identity(part.shape)
         return Scaling(unscaled.center, unscaled.scale, spread.astype(np.float32))
     axes = {"band": tuple(range(len(part.shape) - 1)), "scalar": tuple(range(len(part.shape)))}
-    center, deviation = _pool(count, mean, squares, axes.get(part.scaling, ()))
-    # What rounding leaves of a constant is no deviation.
-    deviation = np.where(deviation > ROUNDING * np.abs(center), deviation, 0)
-    scale = floored(deviation, own_units=part.scaling == "column")
+    center, deviation = _pool(moments, axes.get(part.scaling, ()))
+    scale = floored(beyond_rounding(deviation, center), own_units=part.scaling == "column")
     return Scaling(center.astype(np.float32), scale.astype(np.float32), spread.astype(np.float32))
 
 
@@ -82,24 +80,13 @@ def floored(deviation: np.ndarray, own_units: bool) -> np.ndarray:
     return np.where(scale > 0, scale, 1)
 
 
-def _moments(dataset: Dataset, branch: Branch, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return count, mean and sum of squared deviations of every element (*shape), float64.
-
-    Blocks are merged by Chan, Golub & LeVeque (1983), eq. 1.5, which does not cancel.
-    """
-    count, mean, squares = (np.zeros(branch.shape) for _ in range(3))
+def _moments(dataset: Dataset, branch: Branch, rows: np.ndarray) -> Moments:
+    """Return the moments of every element (*shape) over `rows`, without what is masked."""
+    moments = Moments(branch.shape)
     for _, block, mask in _blocks(dataset, branch, rows):
         values = block.astype(np.float64)
-        present = np.ones(values.shape, bool) if mask is None else ~mask
-        own = present.sum(axis=0)
-        average = np.where(present, values, 0).sum(axis=0) / np.maximum(own, 1)
-        deviations = np.where(present, values - average, 0)
-        total = np.maximum(count + own, 1)
-        shift = average - mean
-        squares += (deviations**2).sum(axis=0) + shift**2 * count * own / total
-        mean += shift * own / total
-        count += own
-    return count, mean, squares
+        moments.add(values, np.ones(values.shape, bool) if mask is None else ~mask)
+    return moments
 
 
 def _blocks(
@@ -112,13 +99,12 @@ def _blocks(
         yield part, dataset.inputs(branch.name, rows[part]), dataset.mask(branch.name, rows[part])
 
 
-def _pool(
-    count: np.ndarray, mean: np.ndarray, squares: np.ndarray, axes: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+def _pool(moments: Moments, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and standard deviation over `axes`, kept as axes of length one."""
+    count, mean = moments.count, moments.mean
     total = np.maximum(count.sum(axis=axes, keepdims=True), 1)
     center = (count * mean).sum(axis=axes, keepdims=True) / total
-    pooled = (squares + count * (mean - center) ** 2).sum(axis=axes, keepdims=True)
+    pooled = (moments.squares + count * (mean - center) ** 2).sum(axis=axes, keepdims=True)
     return center, np.sqrt(pooled / total)
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from consilience.dataset import Branch, Dataset
+from consilience.moments import beyond_rounding
 from consilience.scaling import floored
 
 BLOCK_BYTES = 2**25
-# A deviation below this share of the mean is the rounding of that mean: the float32 values are all the same.
-ROUNDING = 1e-10
 
 
 def feature_table(dataset: Dataset, rows: np.ndarray | None = None, block: int | None = None) -> np.ndarray:
@@ -114,8 +113,7 @@ def standardize(table: np.ndarray, branches: np.ndarray, own_units: Collection[s
     center = total / np.maximum(count, 1)
     for start in range(0, len(table), _height(table)):
         squares += np.nansum((table[start : start + _height(table)] - center) ** 2, axis=0)
-    deviation = np.sqrt(squares / np.maximum(count, 1))
-    deviation[deviation <= ROUNDING * np.abs(center)] = 0
+    deviation = beyond_rounding(np.sqrt(squares / np.maximum(count, 1)), center)
     scale = np.empty_like(deviation)
     for name in np.unique(branches):
         own = branches == name

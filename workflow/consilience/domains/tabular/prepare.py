@@ -92,7 +92,7 @@ def _scaling(choice: Choice, settings: dict[str, Any]) -> str:
 def _write(writer: DatasetWriter, found: Survey, features: Features, decided: Outcome, memory: int) -> Watch:
     scaling, masked = _scaling(found.choice, found.settings), found.absent
     writer.branch(BRANCH, np.arange(len(features)), samples=found.kept, scaling=scaling, masked=masked)
-    watch = Watch(features.columns, decided.values, len(decided.classes))
+    watch = Watch(features.columns, decided.values, len(decided.classes), features.levels)
     # Whole chunks of the dataset are compressed once; a part of one would be read, and compressed again.
     height = writer.file["inputs"][BRANCH].chunks[0]
     for values in in_heights(_values(found, features, memory), height):
