@@ -3,10 +3,11 @@
 Pictures and tables go into a folder beside the page, so that the report can be sent to somebody as it is.
 """
 
+from consilience.jobs import job
+
 from pathlib import Path
 
 from consilience.files import read_table, whole_folder
-from consilience.jobs import job
 from consilience.report.cards import cards, first_cards, signed_ranks
 from consilience.report.overview import metric_table, overview
 from consilience.report.pages import write_page
