@@ -157,7 +157,7 @@ def test_names_are_no_levels_and_numbers_of_rows_no_numbers(tmp_path):
     refused(csv(tmp_path, table), "column name: .* levels or more .*belongs under id, split.group or exclude")
     table["name"] = np.arange(ROWS) + 17
     path = csv(tmp_path, table)
-    refused(path, "column name counts the rows; expected what is known of each.*id or exclude")
+    refused(path, "column name counts the rows, in even steps; expected what is known of each.*id or exclude")
     prepared(path, id="name")
     prepared(path, features=["grams", "name"])
 
@@ -178,7 +178,11 @@ def test_missing_values_are_told_by_column(tmp_path):
     refused(
         csv(tmp_path, table), r"row 9, column y: no value .*; expected one, or missing: drop, for no", missing="mask"
     )
-    refused(csv(tmp_path, table.assign(y=np.nan)), "0 rows are left; expected at least 12", missing="drop")
+    refused(
+        csv(tmp_path, table.assign(y=np.nan)),
+        r"0 rows are left of 30 \(missing target 30; without a value: y 30, grams 2, color 1\); expected at least 12",
+        missing="drop",
+    )
 
 
 def test_an_id_that_is_missing(tmp_path):

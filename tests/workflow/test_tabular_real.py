@@ -94,7 +94,8 @@ def test_tasks_and_classes_are_what_the_audit_tells(run):
     results, held = run
     audits = {name: read_table(results / name / "audit.tsv").set_index("step") for name in held}
     notes = {name: audit.loc["target", "note"] for name, audit in audits.items()}
-    assert notes["cancer"].endswith("texts, categories or truth values: benign 357, malignant 212")
+    shares = "texts, categories or truth values: benign 357, malignant 212"
+    assert notes["cancer"].endswith(f"{shares}; signs are towards malignant, as positive says")
     assert "3 distinct whole numbers" in notes["wine"]
     assert notes["wine"].endswith("1 59, 2 71, 3 48")
     assert notes["diabetes"].startswith("regression, for the target holds 214 distinct whole numbers")

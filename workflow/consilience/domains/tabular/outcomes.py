@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from consilience.domains.tabular.blocks import number_name, ordered
+from consilience.domains.tabular.names import listed
 from consilience.errors import ConsilienceError, nearest
 
 # Whole numbers with at most so many distinct values are classes, where task is auto.
@@ -17,6 +18,8 @@ CODES = 10
 # At the default shares of the split, the fewest rows that leave some two in every role.
 FEWEST = 12
 ROLES = 3
+# A class of fewer rows is told of: at the default shares a test role has one or two of them.
+FEW = 10
 SHOWN = 8
 
 
@@ -24,12 +27,13 @@ SHOWN = 8
 class Outcome:
     """The target of the rows that stay: float64 (rows,) in a regression, else indices (rows,) into `classes`.
 
-    `reason` says what was taken, and why.
+    `reason` says what was taken, and why; `counts` how many rows every class has.
     """
 
     values: np.ndarray
     classes: list[str]
     reason: str
+    counts: dict[str, int]
 
     @property
     def task(self) -> str:
@@ -37,10 +41,13 @@ class Outcome:
         return "classification" if self.classes else "regression"
 
 
-def outcome(target: np.ndarray, name: str, path: Path, settings: dict[str, Any]) -> Outcome:
-    """Decide on the target column `name`, float64 (rows,) or texts (rows,), as a study's settings say."""
+def outcome(target: np.ndarray, name: str, path: Path, settings: dict[str, Any], lost: str = "") -> Outcome:
+    """Decide on the target column `name`, float64 (rows,) or texts (rows,), as a study's settings say.
+
+    `lost` says of how many rows these are, and where the others went. Raises ConsilienceError.
+    """
     if len(target) < FEWEST:
-        raise ConsilienceError(f"{path}: {len(target)} rows are left; expected at least {FEWEST}")
+        raise ConsilienceError(f"{path}: {len(target)} rows are left{lost}; expected at least {FEWEST}")
     reason = _reason(target, settings)
     if reason.startswith("classification"):
         return _classes(target, name, path, settings, reason)
@@ -53,7 +60,7 @@ def outcome(target: np.ndarray, name: str, path: Path, settings: dict[str, Any])
         raise ConsilienceError(
             f"{path}: column {name}: {target[0]:g} in all {len(target)} rows; expected one that varies"
         )
-    return Outcome(target, [], reason)
+    return Outcome(target, [], reason, {})
 
 
 def _reason(target: np.ndarray, settings: dict[str, Any]) -> str:
@@ -92,23 +99,37 @@ def _classes(target: np.ndarray, name: str, path: Path, settings: dict[str, Any]
             f"{path}: column {name}: class {names[rare]!r} has {counts[rare]} rows, and {few} of {len(names)} classes "
             f"have fewer than {ROLES}; expected one for each role, or the classes that have enough under `classes`"
         )
-    shares = ", ".join(f"{one} {counts[names.index(one)]}" for one in classes[:SHOWN])
-    place = np.array([classes.index(one) for one in names])
-    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
-    return Outcome(place[codes], classes, f"{reason}: {shares}{more}")
+    held = dict(zip(names, counts.tolist(), strict=True))
+    held = {one: held[one] for one in classes}
+    order = {one: place for place, one in enumerate(classes)}
+    place = np.array([order[one] for one in names])
+    shares = listed((f"{one} {count}" for one, count in held.items()), SHOWN)
+    return Outcome(place[codes], classes, f"{reason}: {shares}{_direction(classes, settings)}", held)
+
+
+def _direction(classes: Sequence[str], settings: dict[str, Any]) -> str:
+    """Say which of two classes signs are towards, and what turns them."""
+    if len(classes) != 2:
+        return ""
+    if "positive" in settings:
+        return f"; signs are towards {classes[1]}, as positive says"
+    chosen = "the second in classes" if "classes" in settings else "the second by size or alphabet"
+    return f"; signs are towards {classes[1]}, {chosen}: positive: {classes[0]} turns them"
 
 
 def _order(names: Sequence[str], name: str, path: Path, settings: dict[str, Any]) -> list[str]:
     """Return the classes as the study orders them; by size or alphabet where it does not."""
     classes = list(settings.get("classes", ordered(names)))
     if len(classes) < 2:
-        raise ConsilienceError(f"{path}: column {name}: {', '.join(names)} in all rows; expected at least two classes")
+        raise ConsilienceError(
+            f"{path}: column {name}: {listed(names, SHOWN)} in all rows; expected at least two classes"
+        )
     positive = settings.get("positive")
     if positive is None:
         return classes
     if positive not in classes or len(classes) != 2:
         raise ConsilienceError(
             f"{path}: positive: {positive!r}; expected one of exactly two classes, and {name} has "
-            f"{', '.join(classes[:SHOWN])}{nearest(positive, classes)}"
+            f"{listed(classes, SHOWN)}{nearest(positive, classes)}"
         )
     return [*(one for one in classes if one != positive), positive]

@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.audit import Audit
 from consilience.dataset_writer import DatasetWriter, write_dataset
+from consilience.domains.tabular.account import audit_of, tell_leaks
 from consilience.domains.tabular.choice import Choice, choose, open_table
+from consilience.domains.tabular.empty_columns import without_empty
 from consilience.domains.tabular.features import BRANCH, Features, in_heights
 from consilience.domains.tabular.leaks import Watch
 from consilience.domains.tabular.outcomes import Outcome, outcome
-from consilience.domains.tabular.survey import STEPS, Survey, blocks_of, survey
-from consilience.errors import ConsilienceError
+from consilience.domains.tabular.survey import Survey, blocks_of, survey
 from consilience.files import sha256
 
 # Bytes of a block of rows; what a block becomes takes a few times as much.
 MEMORY = 2**24
 UNIT = "the columns' own units"
-SHOWN = 5
 
 
 def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int, memory: int = MEMORY) -> pd.DataFrame:
@@ -35,10 +34,13 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int,
     path = raw[0]
     dataset.parent.mkdir(parents=True, exist_ok=True)
     table = open_table(path, settings, dataset.parent)
-    choice = choose(table, settings)
+    choice, empty = choose(table, settings), []
+    if settings["missing"] == "drop":
+        choice, empty = without_empty(choice, memory)
     found = survey(choice, settings, memory)
-    features, decided = Features.of(found), outcome(found.target, choice.target, path, settings)
-    audit = _audit(found, features, decided, settings)
+    decided = outcome(found.target, choice.target, path, settings, found.lost)
+    features = Features.of(found)
+    audit = audit_of(found, features, decided, empty)
     source = settings["source"].get("url", path.name)
     facts = {"unit": UNIT, "source": source, "source_sha256": sha256(path), "classes": decided.classes}
     with write_dataset(dataset, decided.task, choice.target, **facts) as writer:
@@ -46,41 +48,9 @@ def prepare(raw: list[Path], settings: dict[str, Any], dataset: Path, seed: int,
         writer.samples(found.samples())
         writer.target(decided.values)
         watch = _write(writer, found, features, decided, memory)
-        _tell_leaks(watch, audit, choice)
+        tell_leaks(watch, audit, choice)
     audit.step("dataset", f"written in {UNIT}", note=f"scaling: {_scaling(choice, settings)}")
     return audit.frame()
-
-
-def _audit(found: Survey, features: Features, decided: Outcome, settings: dict[str, Any]) -> Audit:
-    """Tell what the table holds and what was left out; raises ConsilienceError where nothing varies."""
-    choice, path = found.choice, found.choice.table.path
-    columns = len(choice.numbers) + len(choice.texts)
-    audit = Audit(found.rows, columns, path.name, choice.table.note)
-    for step in STEPS:
-        if found.dropped[step]:
-            note = ", ".join(f"{name} {count}" for name, count in found.missing.most_common(SHOWN))
-            audit.step(
-                step,
-                "rows left out",
-                samples=audit.samples - found.dropped[step],
-                note="" if step == STEPS[1] else note,
-            )
-    if settings["missing"] == "mask" and found.missing:
-        note = ", ".join(f"{name} {count}" for name, count in found.missing.most_common(SHOWN))
-        audit.detail("missing values", "absent values are masked", found.kept, found.kept, note)
-    if not len(features):
-        raise ConsilienceError(
-            f"{path}: none of {columns} columns varies among {found.kept} rows; expected inputs that do"
-        )
-    if features.constant:
-        names = ", ".join(features.constant[:SHOWN])
-        left = columns - len(features.constant)
-        audit.step("constant", "columns with a single value left out", features=left, note=names)
-    if features.levels:
-        note = ", ".join(f"{name} {len(own)}" for name, own in list(features.levels.items())[:SHOWN])
-        audit.step("levels", "a feature for every level, of two for the second", features=len(features), note=note)
-    audit.detail("target", choice.target, found.kept, found.kept, decided.reason)
-    return audit
 
 
 def _scaling(choice: Choice, settings: dict[str, Any]) -> str:
@@ -105,15 +75,3 @@ def _values(found: Survey, features: Features, memory: int) -> Iterator[np.ndarr
     for block in blocks_of(found.choice, memory):
         stays, _ = found.staying(block)
         yield features.values(block, stays)
-
-
-def _tell_leaks(watch: Watch, audit: Audit, choice: Choice) -> None:
-    strong = watch.check(str(choice.table.path), choice.target)
-    if strong:
-        rule = "columns that say nearly all about the target; are they known without it?"
-        audit.detail("leaks", rule, watch.rows, watch.rows, strong)
-    if watch.repeated:
-        rule = "rows whose inputs are those of an earlier row; they may fall into other roles"
-        audit.detail(
-            "repeated", rule, watch.repeated, watch.rows, "split.group keeps rows together that belong together"
-        )

@@ -13,11 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consilience.domains.tabular.blocks import Block, number_name
-from consilience.domains.tabular.choice import SHOWN, Choice
+from consilience.domains.tabular.choice import Choice
+from consilience.domains.tabular.names import listed
+from consilience.domains.tabular.row_names import RowNames
 from consilience.errors import ConsilienceError, nearest
 from consilience.progress import following
 
 STEPS = ("missing target", "other classes", "missing values")
+SHOWN = 5
 # As many names are remembered, to offer the nearest.
 MOST_OTHERS = 1000
 LARGEST = float(np.finfo(np.float32).max)
@@ -27,7 +30,7 @@ LARGEST = float(np.finfo(np.float32).max)
 class Survey:
     """What a first reading of all rows found.
 
-    `dropped` counts rows by step; `low` and `high` float32 (numbers,) are the range of every input of numbers in the
+    `dropped` counts rows by step; `low` and `high` float64 (numbers,) are the range of every input of numbers in the
     rows that stay, infinite where it has no value; `levels` the texts of the others; `others` names classes that were
     left out; `target`, `samples` (id, role and
     groups) have an entry for every row that stays; `absent` whether an input of such a row has no value.
@@ -49,8 +52,7 @@ class Survey:
     def __post_init__(self) -> None:
         width = len(self.choice.numbers)
         self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
-        # Of value minus number of the row: a column that counts the rows has one.
-        self.offsets = np.full(width, np.inf), np.full(width, -np.inf)
+        self.names = RowNames(width)
         self.levels = {name: {} for name in self.choice.texts}
 
     def place(self, row: int, column: str) -> str:
@@ -84,9 +86,7 @@ class Survey:
         if len(inputs):
             self.absent |= bool(np.isnan(inputs).any())
             self.low, self.high = np.fmin(self.low, _least(inputs)), np.fmax(self.high, -_least(-inputs))
-            counted = inputs - places[:, None]
-            least, most = self.offsets
-            self.offsets = np.minimum(least, counted.min(axis=0)), np.maximum(most, counted.max(axis=0))
+            self.names.add(inputs, places)
 
     def staying(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         """Say which rows of a block stay, and why others do not (rows,): one of `STEPS`, "" for those that stay."""
@@ -158,29 +158,39 @@ class Survey:
     def _check_levels(self) -> None:
         for name, levels in self.levels.items():
             if len(levels) > self.settings["maximum_levels"]:
-                shown = ", ".join(list(levels)[:3])
                 raise ConsilienceError(
-                    f"{self.choice.table.path}: column {name}: {len(levels)} levels or more ({shown}, ...); expected "
-                    f"at most {self.settings['maximum_levels']} (maximum_levels); if it names rows or groups, it "
-                    "belongs under id, split.group or exclude"
+                    f"{self.choice.table.path}: column {name}: {len(levels)} levels or more ({listed(levels, SHOWN)}); "
+                    f"expected at most {self.settings['maximum_levels']} (maximum_levels); if it names rows or groups, "
+                    "it belongs under id, split.group or exclude"
                 )
 
     def _check_counting(self) -> None:
-        counting = (self.offsets[0] == self.offsets[1]) & (self.kept > 1)
+        counting = self.names.counting
         if counting.any() and "features" not in self.settings:
             name = self.choice.numbers[int(np.argmax(counting))]
             raise ConsilienceError(
-                f"{self.choice.table.path}: column {name} counts the rows; expected what is known of each. Put it "
-                "under id or exclude, or name all inputs under features"
+                f"{self.choice.table.path}: column {name} counts the rows, in even steps; expected what is known of "
+                "each. Put it under id or exclude, or name all inputs under features"
             )
 
     def _remedy(self) -> str:
-        total, worst = sum(self.missing.values()), self.missing.most_common(3)
-        counts = ", ".join(f"{name} {count}" for name, count in worst)
+        total = sum(self.missing.values())
         remedy = "missing: drop or mask, or the column under exclude"
         if self.settings["missing"] == "mask":
             remedy = "missing: drop, for no target is masked"
-        return f" ({total} in {len(self.missing)} columns: {counts}); expected one, or {remedy}"
+        return f" ({total} in {len(self.missing)} columns: {self._missing_counts()}); expected one, or {remedy}"
+
+    def _missing_counts(self) -> str:
+        return listed((f"{name} {count}" for name, count in self.missing.most_common()), SHOWN)
+
+    @property
+    def lost(self) -> str:
+        """How many rows there were and why not all stay, as ` of 30 (...)`; "" where all do."""
+        if not self.dropped:
+            return ""
+        steps = listed((f"{step} {self.dropped[step]}" for step in STEPS if self.dropped[step]), len(STEPS))
+        columns = f"; without a value: {self._missing_counts()}" if self.missing else ""
+        return f" of {self.rows} ({steps}{columns})"
 
     def samples(self) -> pd.DataFrame:
         """Return the table of the rows that stay; refuses one without a name, and a name that repeats."""
@@ -194,7 +204,7 @@ class Survey:
             name = table["id"][repeated].iloc[0]
             places = table["row"][table["id"] == name].astype(str)
             raise ConsilienceError(
-                f"{self.choice.table.path}: column {key}: {name!r} repeats (rows {', '.join(places[:SHOWN])}); "
+                f"{self.choice.table.path}: column {key}: {name!r} repeats (rows {listed(places, SHOWN)}); "
                 "expected another name for every row"
             )
         filled = table.drop(columns="row")
