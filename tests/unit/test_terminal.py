@@ -109,6 +109,16 @@ def test_an_interrupted_job_is_told_no_further(terminal, log):
     assert terminal() == ""
 
 
+def test_what_is_killed_after_an_interruption_is_told(terminal, log, tmp_path):
+    other = tmp_path / "mlp_16.log"
+    log.write_text(f"17:35:18 Interrupted in {REASON.removeprefix('Error in ')}\n")
+    script_error("died with <Signals.SIGINT: 2>.")
+    job_error(log)
+    script_error("died with <Signals.SIGKILL: 9>.")
+    job_error(other)
+    assert terminal() == f"Error in train: killed by SIGKILL (out of memory?); log: {other}\n"
+
+
 @pytest.mark.parametrize("quiet", [()])
 def test_a_job_that_ends_otherwise_without_a_reason_is_told_in_snakemake_s_words(terminal, log):
     log.write_text("")

@@ -76,6 +76,8 @@ class ShortFilter(logging.Filter):
         told, name = self._told(log, elsewhere), self._names.get(record.jobid, record.rule_name)
         if told is None and self._signals:
             return _killed(name, self._signals.pop(0), log)
+        if told is not None and signal.SIGINT.name in self._signals and _interrupted(log):
+            self._signals.remove(signal.SIGINT.name)
         if told is None and any(map(reason_in, log)):  # of an earlier try, which Snakemake would show as well
             return f"{REASON} {name}: {record.rule_msg or 'it told no reason'}{_where(elsewhere or log)}"
         return told
@@ -99,6 +101,10 @@ class ShortFilter(logging.Filter):
             return False
         before, self._known[log] = self._known.get(log, int(os.environ.get(RUN, 0))), written
         return written > before
+
+
+def _interrupted(logs: Sequence[str]) -> bool:
+    return any((reason_in(log) or "").startswith(INTERRUPTED) for log in logs)
 
 
 def _killed(name: str, by: str, log: Sequence[str]) -> str:
