@@ -47,7 +47,7 @@ def test_what_only_encoding_reads_makes_no_dataset_anew(tmp_path):
         assert loaded(content).encoders == (str(described),)
 
 
-@pytest.mark.parametrize("name", ["report", "index", "provenance", "a b", "a-b", "ä"])
+@pytest.mark.parametrize("name", ["report", "index", "provenance", "Index", "REPORT", "a b", "a-b", "ä"])
 def test_a_study_takes_no_name_of_what_is_of_all_studies(tmp_path, name):
     (tmp_path / f"{name}.yaml").write_text("domain: tabular\n")
     with pytest.raises(

@@ -160,7 +160,7 @@ def load_studies(directory: Path, names: Iterable[str] | str | None = None) -> d
 def load_study(path: Path) -> Study:
     """Load, check and complete one study file; raises one ConsilienceError with a line for every fault."""
     reserved = (*RESERVED, *PAGES)
-    if not re.fullmatch(r"[A-Za-z0-9_]+", path.stem) or path.stem in reserved:
+    if not re.fullmatch(r"[A-Za-z0-9_]+", path.stem) or path.stem.lower() in reserved:
         raise ConsilienceError(
             f"{path}: a study is named by letters, digits and _, not {', '.join(reserved)}; rename the file"
         )
