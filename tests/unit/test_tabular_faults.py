@@ -94,7 +94,7 @@ def test_a_file_that_is_cut_or_of_another_format(tmp_path):
         ("t.xlsx", r"source\.path: '.*t\.xlsx' is not of its form \(A \.csv, .* Save a workbook as CSV UTF-8\.\)"),
         ("t.txt", r"\.txt is no format of a table.*source\.separator"),
         ("t", r"source\.path: '.*/t' is not of its form"),
-        ("t.parquet", r"t\.parquet: not a whole parquet file"),
+        ("t.parquet", r"t\.parquet: not a readable parquet file"),
         ("t.h5ad", r"t\.h5ad: not an HDF5 file"),
     ):
         path = tmp_path / name

@@ -15,3 +15,10 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     choices = {str(choice).lower(): str(choice) for choice in known}
     close = difflib.get_close_matches(str(name).lower(), choices, n=count, cutoff=0.6)
     return f"; nearest: {', '.join(choices[match] for match in close)}" if close else ""
+
+
+def listed(names: Iterable[str], most: int) -> str:
+    """Return at most so many names, and how many more there are."""
+    held = list(names)
+    more = f" and {len(held) - most} more" if len(held) > most else ""
+    return f"{', '.join(held[:most])}{more}"

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from consilience.domains.eeg.montage import CHANNELS, REGIONS, SAMPLING_RATE, SPECTROGRAM_BANDS, feature_name
 from consilience.domains.eeg.signals import bins_of
-from consilience.errors import ConsilienceError
+from consilience.errors import ConsilienceError, listed
+from consilience.parquet_files import UNREADABLE, unreadable
 
 TIME = "time"
 COLUMN = re.compile(rf"({'|'.join(REGIONS)})_(.*)")
@@ -43,7 +44,7 @@ class Recording:
             self.file = pq.ParquetFile(path)
         except FileNotFoundError as error:
             raise UnusableError(f"{path}: no such file", "missing file") from error
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise self.unreadable(error) from error
         metadata = self.file.metadata
         rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -69,8 +70,7 @@ class Recording:
 
     def unreadable(self, error: Exception) -> UnusableError:
         """Return what to raise for a file that cannot be read."""
-        reason = " ".join(str(error).split())
-        return UnusableError(f"{self.path}: not a readable parquet file ({reason})", "unreadable file")
+        return UnusableError(unreadable(self.path, error), "unreadable file")
 
     def check_columns(self, columns: list[str]) -> None:
         """Refuse columns that repeat or do not hold numbers."""
@@ -85,8 +85,7 @@ class Recording:
 
     def listing(self) -> str:
         """Return the names of the file's columns, of very many the first."""
-        names = self.file.schema_arrow.names
-        return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+        return listed(self.file.schema_arrow.names, LISTED)
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return rows start..stop of the chosen columns, (columns, rows); what is null is NaN."""
@@ -105,7 +104,7 @@ class Recording:
         """Return the values (columns, rows) of a row group."""
         try:
             table = self.file.read_row_group(group, columns=columns)
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise self.unreadable(error) from error
         return np.stack([table.column(name).to_numpy() for name in columns])
 

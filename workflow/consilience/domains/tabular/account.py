@@ -9,10 +9,9 @@ from consilience.domains.tabular.blocks import number_name
 from consilience.domains.tabular.choice import Choice
 from consilience.domains.tabular.features import Features
 from consilience.domains.tabular.leaks import Watch
-from consilience.domains.tabular.names import listed
 from consilience.domains.tabular.outcomes import FEW, Outcome
 from consilience.domains.tabular.survey import STEPS, Survey
-from consilience.errors import ConsilienceError
+from consilience.errors import ConsilienceError, listed
 
 SHOWN = 5
 

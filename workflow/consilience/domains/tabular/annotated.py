@@ -17,9 +17,10 @@ from consilience.domains.tabular.annotations import Annotations, Values
 from consilience.domains.tabular.blocks import NUMBER, TEXT, Block, Column, as_texts, rows_within
 from consilience.domains.tabular.matrices import Matrix
 from consilience.domains.tabular.names import check_names
-from consilience.errors import ConsilienceError, nearest
+from consilience.errors import ConsilienceError, listed, nearest
 from consilience.files import read_h5
 
+SHOWN = 5
 # No column of obs has such a name.
 INDEX = "\0index"
 
@@ -96,7 +97,7 @@ class AnnotatedTable:
         repeated = sorted({name for name, count in Counter(genes).items() if count > 1})
         if repeated:
             raise ConsilienceError(
-                f"{self.path}: {len(repeated)} names of var repeat ({', '.join(repeated[:5])}); expected every name "
+                f"{self.path}: {len(repeated)} names of var repeat ({listed(repeated, SHOWN)}); expected every name "
                 "once (in anndata, var_names_make_unique)"
             )
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from consilience.domains.tabular.annotated import AnnotatedTable
 from consilience.domains.tabular.blocks import MIXED, NOTATION, NUMBER, TEXT, Table
-from consilience.domains.tabular.names import listed
 from consilience.domains.tabular.parquet_tables import ParquetTable
 from consilience.domains.tabular.text_tables import COMMA, POINT, TAB, TextTable
-from consilience.errors import ConsilienceError, nearest
+from consilience.errors import ConsilienceError, listed, nearest
 
 SEPARATORS = {".csv": COMMA, ".tsv": TAB, ".tab": TAB}
 # Columns of the samples that mean something to the chain.

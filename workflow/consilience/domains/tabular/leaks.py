@@ -8,9 +8,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from consilience.domains.tabular.class_leaks import ClassRanges
-from consilience.domains.tabular.names import listed
 from consilience.domains.tabular.rank_leaks import RankSample
-from consilience.errors import ConsilienceError
+from consilience.errors import ConsilienceError, listed
 from consilience.moments import Moments
 
 # Apart from what rounding a copy in decimals leaves, such a column is the target in another unit.

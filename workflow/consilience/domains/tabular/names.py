@@ -1,9 +1,9 @@
-"""What the names of columns must be, whatever the format, and how messages list them."""
+"""What the names of columns must be, whatever the format."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from consilience.errors import ConsilienceError
@@ -26,10 +26,3 @@ def check_names(path: Path, names: Sequence[str], what: str = "column") -> None:
             raise ConsilienceError(
                 f"{path}: the {what} {name} {same} ({what}s {first} and {place}); expected every name once"
             )
-
-
-def listed(names: Iterable[str], most: int) -> str:
-    """Return at most so many names, and how many more there are."""
-    held = list(names)
-    more = f" and {len(held) - most} more" if len(held) > most else ""
-    return f"{', '.join(held[:most])}{more}"

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from consilience.domains.tabular.blocks import number_name, ordered
-from consilience.domains.tabular.names import listed
-from consilience.errors import ConsilienceError, nearest
+from consilience.errors import ConsilienceError, listed, nearest
 
 # Whole numbers with at most so many distinct values are classes, where task is auto.
 CODES = 10

@@ -13,6 +13,7 @@ from pyarrow import parquet
 from consilience.domains.tabular.blocks import NUMBER, TEXT, Block, Column, as_texts, rows_within
 from consilience.domains.tabular.names import check_names
 from consilience.errors import ConsilienceError
+from consilience.parquet_files import UNREADABLE, unreadable
 
 PANDAS_INDEX = "__index_level_"
 
@@ -28,8 +29,8 @@ class ParquetTable:
         self.path = path
         try:
             schema = parquet.read_schema(path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ConsilienceError(f"{path}: not a whole parquet file ({' '.join(str(error).split())})") from error
+        except UNREADABLE as error:
+            raise ConsilienceError(unreadable(path, error)) from error
         check_names(path, schema.names)
         self.columns = {field.name: Column(_kind(field.type)) for field in schema}
         # What pandas keeps of an index that has no name.
@@ -46,8 +47,8 @@ class ParquetTable:
                     table = np.column_stack(parts) if parts else np.empty((batch.num_rows, 0))
                     yield Block(first, table, {name: as_texts(batch.column(name)) for name in texts})
                     first += batch.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ConsilienceError(f"{self.path}: damaged parquet file ({' '.join(str(error).split())})") from error
+        except UNREADABLE as error:
+            raise ConsilienceError(unreadable(self.path, error)) from error
 
     def row(self, row: int) -> str:
         """Say where a row stands, from 1."""

@@ -111,18 +111,12 @@ def _plant(
     random: np.random.Generator,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Choose the drivers; return the truth, and what decides each target (rows, targets), each of variance one."""
-    features, terms = _terms(columns, kinds, random)
-    signs = random.permutation(np.where(np.arange(len(kinds)) % 2, 1, -1))
-    sizes = random.uniform(0.75, 1.25, len(kinds))
-    second = np.arange(1, int((kinds == "interaction").sum()), 2)
-    sizes[second], signs[second] = sizes[second - 1], signs[second - 1]
-    terms[:, second - 1] = np.maximum(terms[:, second - 1], 0) * np.maximum(terms[:, second], 0) / SYNERGY
-    terms[:, second] = 0
+    features, terms, effects = _effects(columns, kinds, random)
     rows, share = len(terms), source["group_share"] if source["groups"] else 0.0
     latent, units = np.empty((rows, len(names))), np.ones(len(kinds))
     for place in range(len(names)):
         own = owner == place
-        signal = terms[:, own] @ (signs * sizes)[own]
+        signal = terms[:, own] @ effects[own]
         signal -= signal.mean()
         units[own] = unit = np.sqrt(source["explained"]) / (signal.std() or 1.0)
         noise = np.sqrt(1 - share) * random.standard_normal(rows)
@@ -132,12 +126,29 @@ def _plant(
         {
             "feature": features,
             "target": np.asarray(names, dtype=object)[owner],
-            "sign": signs,
-            "strength": sizes * units,
+            "sign": np.sign(effects).astype(np.int64),
+            "strength": np.abs(effects) * units,
             "effect": np.where(kinds == "level", "linear", kinds),
         }
     )
     return truth.sort_values(["target", "feature"], ignore_index=True), latent
+
+
+def _effects(
+    columns: _Columns, kinds: np.ndarray, random: np.random.Generator
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the features of the drivers, their terms (rows, drivers) and signed sizes (drivers,).
+
+    The first of a pair has the term of both.
+    """
+    features, terms = _terms(columns, kinds, random)
+    signs = random.permutation(np.where(np.arange(len(kinds)) % 2, 1, -1))
+    sizes = random.uniform(0.75, 1.25, len(kinds))
+    second = np.arange(1, int((kinds == "interaction").sum()), 2)
+    sizes[second], signs[second] = sizes[second - 1], signs[second - 1]
+    terms[:, second - 1] = np.maximum(terms[:, second - 1], 0) * np.maximum(terms[:, second], 0) / SYNERGY
+    terms[:, second] = 0
+    return features, terms, signs * sizes
 
 
 def _terms(columns: _Columns, kinds: np.ndarray, random: np.random.Generator) -> tuple[list[str], np.ndarray]:

@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 
 from consilience.domains.tabular.blocks import Block, number_name
 from consilience.domains.tabular.choice import Choice
-from consilience.domains.tabular.names import listed
 from consilience.domains.tabular.row_names import RowNames
-from consilience.errors import ConsilienceError, nearest
+from consilience.errors import ConsilienceError, listed, nearest
 from consilience.progress import following
 
 STEPS = ("missing target", "other classes", "missing values")
