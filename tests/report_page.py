@@ -81,6 +81,12 @@ class Page(HTMLParser):
         return [one.attributes[name] for one in self.root.all() for name in names if name in one.attributes]
 
 
+def by_rank(top):
+    """The table of top drivers as the page has it: by target, in which they stand in blocks, and rank."""
+    blocks = [rows.sort_values("rank", kind="stable") for _, rows in top.groupby("target", sort=False)]
+    return pd.concat(blocks, ignore_index=True) if blocks else top
+
+
 def table(path):
     """A table as the chain writes it: only an empty field is missing."""
     names = dict.fromkeys(("feature", "target"), str)

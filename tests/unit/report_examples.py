@@ -127,21 +127,28 @@ def card(feature, target, **changes):
     return found | {"sets": {"networks": True, "linear": False}, "targets": [], "planted": None} | changes
 
 
-def study_page(path, targets, cards, notes=(), model="wide"):
+def study_page(path, targets, cards, notes=(), model="wide", sections=None, downloads=(), first=None, **changes):
     """Write the page of a study that has nothing but its drivers."""
     drivers = pd.concat([LIST.assign(feature=target, target=target) for target in targets])
     top = drivers if cards else LIST.head(0)
-    study = results({model: metric(0.5)}, metric(0.4), top=top, drivers=drivers, own_notes=list(notes))
-    facts = {"features": 1, "targets": targets, "voters": [model], "methods": ["saliency"], "minimum_models": 1}
+    study = results({model: metric(0.5)}, metric(0.4), top=top, drivers=drivers, own_notes=list(notes), **changes)
+    facts = {
+        "features": 1,
+        "targets": targets,
+        "voters": [model],
+        "methods": ["saliency"],
+        "top": 3,
+        "minimum_models": 1,
+    }
     write_page(
         path,
         "study.html",
         current="mine",
         view=overview(study, "toy"),
         cards=cards,
-        facts=facts | {"first": list(range(len(cards)))},
-        sections={"drivers": []},
+        facts=facts | {"first": list(range(len(cards))) if first is None else first},
+        sections=sections or {"drivers": []},
         metrics=metric_table(study),
-        downloads=[],
+        downloads=list(downloads),
         everything=Download("drivers.csv.gz", "results/mine/drivers.csv", 10),
     )

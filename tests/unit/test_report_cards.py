@@ -5,7 +5,7 @@ import pytest
 
 from consilience.files import read_table
 from consilience.overlap import overlaps
-from consilience.report.cards import OPEN, cards, first_cards, signed_ranks
+from consilience.report.cards import OPEN, ROWS, TARGETS, cards, first_cards, signed_ranks, strongest
 from tests.unit.report_examples import FEATURES, METHODS, MODELS, VOTERS, Consensus
 
 TRUTH = pd.DataFrame({"feature": ["f1", "f2", "f2"], "target": ["a", "a", "b"], "sign": [1, 0, -1], "effect": list("xyz")})  # fmt: skip
@@ -17,8 +17,8 @@ def consensus(request, tmp_path):
 
 
 def made(consensus, truth=TRUTH):
-    ranks = [signed_ranks(path) for path in consensus.paths]
     top, matrix = consensus.top, consensus.matrix
+    ranks = [signed_ranks(path, set(top["feature"])) for path in consensus.paths]
     return cards(consensus.drivers, top, matrix, ranks, consensus.settings, consensus.extra, truth)
 
 
@@ -103,7 +103,61 @@ def test_targets_are_the_signed_ranks_in_the_consensus(consensus):
     for card in made(consensus):
         own = [rows[card["feature"], target] for target in consensus.targets]
         expected = [signs[row.direction] * row.rank for row in own]
-        assert card["targets"] == (expected if len(consensus.targets) > 1 else [])
+        assert card["targets"] == ([list(one) for one in enumerate(expected)] if len(consensus.targets) > 1 else [])
+
+
+def test_of_many_targets_a_card_has_the_strongest(tmp_path):
+    count = 3 * TARGETS
+    consensus = Consensus(tmp_path, [f"t{place}" for place in range(count)])
+    rows = {(row.feature, row.target): row for row in consensus.drivers.itertuples()}
+    signs = {"positive": 1, "negative": -1, "none": 0}
+    for card in made(consensus, None):
+        own = [rows[card["feature"], target] for target in consensus.targets]
+        signed = [signs[row.direction] * row.rank for row in own]
+        kept = [place for place, _ in card["targets"]]
+        assert [signed[place] for place in kept] == [rank for _, rank in card["targets"]]
+        assert len(kept) == TARGETS
+        assert kept == sorted(kept)
+        weakest = max(abs(signed[place]) or len(FEATURES) for place in kept)
+        assert all(abs(signed[place] or len(FEATURES)) >= weakest for place in set(range(count)) - set(kept))
+
+
+def test_only_the_ranks_that_cards_tell_are_kept(consensus):
+    whole, some = (signed_ranks(consensus.paths[0], kept) for kept in (FEATURES, {"f7", "f2"}))
+    assert whole.signed.shape == (len(consensus.targets), len(FEATURES))
+    assert some.features == ["f2", "f7"]
+    assert (some.signed == whole.signed[:, [2, 7]]).all()
+
+
+def listed(counts):
+    """Top drivers in blocks of target and direction, as the consensus writes them."""
+    rows = [
+        (f"f{rank}", target, rank, direction)
+        for target, count in counts.items()
+        for direction, first in (("positive", 1), ("negative", 2))
+        for rank in range(first, count + 1, 2)
+    ]
+    return pd.DataFrame(rows, columns=["feature", "target", "rank", "direction"])
+
+
+def test_drivers_come_by_target_and_rank():
+    found = strongest(listed({"b": 5, "a": 3}), ["b", "a"])
+    assert list(zip(found["target"], found["rank"], strict=True)) == [("b", rank) for rank in range(1, 6)] + [
+        ("a", rank) for rank in range(1, 4)
+    ]
+    assert list(found.columns) == ["feature", "target", "rank", "direction"]
+    assert strongest(listed({"a": 3}).head(0), ["a"]).empty
+
+
+def test_of_more_drivers_than_a_page_bears_the_strongest_of_every_target_stay():
+    counts = {"few": 7, "many": 4 * ROWS, "more": 5 * ROWS}
+    found = strongest(listed(counts), list(counts))
+    own = found.groupby("target", sort=False)["rank"].agg(list).to_dict()
+    rest = (ROWS - 7) // 2
+    assert own["few"] == list(range(1, 8))
+    assert [own["many"][-1] - rest, own["more"][-1] - rest] in ([0, 0], [1, 0])
+    assert len(found) == ROWS
+    assert all(ranks == list(range(1, len(ranks) + 1)) for ranks in own.values())
 
 
 def test_the_row_of_the_table_is_told_in_four_digits(consensus):
@@ -140,7 +194,7 @@ def test_names_that_are_numbers_find_their_truth(tmp_path):
     TRUTH.assign(target="3").to_csv(path, sep="\t", index=False)
     for table in (consensus.drivers, consensus.top, consensus.matrix, consensus.extra["tested"]):
         table["target"] = "3"
-    ranks = [signed_ranks(path) for path in consensus.paths]
+    ranks = [signed_ranks(path, FEATURES) for path in consensus.paths]
     ranks = [type(one)(one.model, one.method, ["3"], one.features, one.signed) for one in ranks]
     tables = (consensus.drivers, consensus.top, consensus.matrix)
     found = cards(*tables, ranks, consensus.settings, {}, read_table(path))
@@ -159,6 +213,7 @@ def test_the_strongest_of_every_target_stand_open(count):
     targets = [f"t{place}" for place in range(count)]
     found = [{"target": target, "rank": (7 * place) % 20} for target in targets for place in range(20)]
     places = first_cards(found, targets)
-    each = max(1, OPEN // count)
-    assert [found[place]["target"] for place in places] == [target for target in targets for _ in range(each)]
-    assert [found[place]["rank"] for place in places] == list(range(each)) * count
+    each, shown = max(1, OPEN // count), min(count, OPEN)
+    assert [found[place]["target"] for place in places] == [target for target in targets[:shown] for _ in range(each)]
+    assert [found[place]["rank"] for place in places] == list(range(each)) * shown
+    assert len(places) <= OPEN

@@ -10,8 +10,9 @@ from docutils.utils import SystemMessage
 from PIL import Image, ImageDraw
 
 from consilience.errors import ConsilienceError
-from consilience.report.captions import caption_html
-from consilience.report.downloads import LARGE, copy_into, preview
+from consilience.report import downloads
+from consilience.report.captions import caption_html, first_sentence
+from consilience.report.downloads import LARGE, LARGEST, copy_into, preview
 from consilience.report.pictures import web_picture
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,59 @@ def test_a_preview_is_the_head_and_the_number_of_rows(results):
     rows, count = preview("results/mine/analysis/large.tsv")
     assert (len(rows), count) == (8, 2 * LARGE)
     assert rows["feature"].tolist() == ["NA", "b"] * 4
+
+
+def test_a_preview_reads_no_more_than_it_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "CHUNK", 7)
+    names = ["first\nname", 'quoted "name"', "NA", "with, comma"] * 10
+    frame = pd.DataFrame({"feature": names, "value": range(40)})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
+    frame.to_parquet(tmp_path / "a.parquet")
+    read, held = pd.read_csv, []
+
+    def reading(*given, **options):
+        found = read(*given, **options)
+        held.append(len(found) if isinstance(found, pd.DataFrame) else options["chunksize"])
+        return found
+
+    monkeypatch.setattr(pd, "read_csv", reading)
+    for name in ("a.csv", "a.tsv", "a.parquet"):
+        rows, count = preview(str(tmp_path / name))
+        assert (rows["feature"].tolist(), count) == (names[:8], 40), name
+        assert rows["value"].tolist() == list(range(8))
+    assert held
+    assert max(held) <= 8
+
+
+def test_a_preview_of_no_rows_has_the_columns(tmp_path):
+    frame = pd.DataFrame({"feature": ["a"], "value": [1]}).head(0)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        rows, count = preview(str(tmp_path / name))
+        assert (list(rows.columns), len(rows), count) == (["feature", "value"], 0, 0)
+
+
+def test_what_is_too_large_to_be_sent_is_named_and_not_copied(results, tmp_path):
+    noise = np.random.default_rng(0).bytes(LARGEST + 1)
+    Path("results/mine/large.pdf").write_bytes(noise)
+    Path("results/mine/large.csv").write_bytes(b"a\n" + noise.hex().encode())
+    Path("results/mine/fits.pdf").write_bytes(noise[:LARGEST])
+    Path("results/mine/packs.csv").write_bytes(b"1\n" * LARGEST)
+    found = {one.path: one for one in copy_into(tmp_path / "copies", sorted(map(str, Path("results/mine").glob("*"))))}
+    copied = {path.removeprefix("results/mine/"): one.copied for path, one in found.items()}
+    assert {name for name, kept in copied.items() if not kept} == {"large.pdf", "large.csv"}
+    for path, one in found.items():
+        assert (tmp_path / "copies" / one.name).is_file() == one.copied
+        assert one.size == (Path(path) if not one.copied else tmp_path / "copies" / one.name).stat().st_size
+
+
+def test_the_text_of_a_picture_is_its_captions_first_sentence():
+    assert first_sentence("<p>Bars of <em>every</em> model &amp; role, 0.5 each.\n<em>What</em> is bad.</p>") == (
+        "Bars of every model & role, 0.5 each."
+    )
+    assert all(len(first_sentence(caption_html(path))) > 20 for path in CAPTIONS)
 
 
 def drawing():
@@ -172,6 +226,9 @@ def test_every_caption_is_well_formed_and_says_what_would_look_bad(path):
     if path.stem not in ("workflow",):
         text = " ".join(html.split())
         assert text.count("<em>What would look bad:</em>") == 1
+        if path.parent == ROOT / "workflow" / "report":
+            assert text.count("<em>How to read it:</em>") == 1
+            assert text.index("How to read it") < text.index("What would look bad")
 
 
 @pytest.mark.parametrize(

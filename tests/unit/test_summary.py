@@ -174,7 +174,7 @@ DIVERGENCE = {"task": "votes", "name": "kl_divergence"}
             {"network": 0.05, "linear": -0.3},
             ["one (chosen on validation) is not clearly better than mean, which uses no feature: distrust the drivers"],
         ),
-        ({"gaps": 0.05}, ["the attributions of one miss 5.0% of the change they explain (median)"]),
+        ({"gaps": 0.05}, ["the attributions of one miss 5.0 % of the change they explain (median)"]),
         ({"remarks": ["it throws dice"]}, ["two: it throws dice"]),
         (
             {"deletion": 0.01},

@@ -17,7 +17,7 @@ from PIL import Image
 from run_workflow import ROOT, STUDIES, jobs, snakemake
 
 from consilience.configuration import load_studies
-from tests.report_page import Page, table
+from tests.report_page import Page, by_rank, table
 
 pytestmark = pytest.mark.workflow
 NAMES = sorted(path.stem for path in STUDIES.glob("*.yaml"))
@@ -102,7 +102,10 @@ def test_every_figure_stands_on_the_page_with_what_would_look_bad(report, pages,
         with Image.open(report.parents[1] / path) as drawn, Image.open(report / image["src"]) as small:
             assert small.size == (int(image["width"]), int(image["height"]))
             assert small.size == tuple(round(side * 110 / 300) for side in drawn.size)
-        assert image["alt"]
+        title, said = image["alt"].split(": ", 1)
+        assert title == Path(path).stem.replace("_", " ")
+        assert caption.startswith(said)
+        assert said.endswith(".")
 
 
 @STUDY
@@ -148,7 +151,7 @@ def agrees(text, value):
 
 @STUDY
 def test_the_driver_table_is_that_of_the_consensus_row_by_row(report, pages, studies, name):
-    expected = table(report.parent / name / "top_drivers.csv")
+    expected = by_rank(table(report.parent / name / "top_drivers.csv"))
     found = list(pages[name].root.all("table", data_name="drivers"))
     assert bool(found) == bool(len(expected))
     rows = [row for one in found for row in one.rows]
@@ -190,7 +193,7 @@ def test_cards_are_the_results_told_again(report, pages, studies, name):
         for model in study.explained
     }
     assert [(card["target"], card["feature"]) for card in page.cards] == [
-        (row.target, row.feature) for row in table(base / "top_drivers.csv").itertuples()
+        (row.target, row.feature) for row in by_rank(table(base / "top_drivers.csv")).itertuples()
     ]
     for card in page.cards:
         key = (card["target"], card["feature"])
@@ -200,7 +203,7 @@ def test_cards_are_the_results_told_again(report, pages, studies, name):
         assert card["lists"] == {model: side for model, side in sides.items() if side}
         of_targets = [drivers.loc[target, card["feature"]] for target in targets]
         signed = [{"positive": 1, "negative": -1, "none": 0}[one["direction"]] * one["rank"] for one in of_targets]
-        assert card["targets"] == (signed if len(targets) > 1 else [])
+        assert card["targets"] == ([list(one) for one in enumerate(signed)] if len(targets) > 1 else [])
 
 
 @STUDY
@@ -246,7 +249,7 @@ def test_the_first_page_has_the_numbers_of_the_summary(report, pages):
 @STUDY
 def test_the_first_page_tells_every_filter_model_and_driver_of_a_study(report, pages, studies, name):
     (article,) = [one for one in pages["index"].root.all("article") if list(one.all("a", href=f"{name}.html"))]
-    base, text = report.parent / name, article.words
+    base, said = report.parent / name, article.words
     audit = table(base / "audit.tsv")
     steps = [[cell.words for cell in row] for row in article.one("table", class_="funnel").rows]
     assert steps[0][-2] == f"{audit['samples_after'].iloc[0]:,}"
@@ -258,12 +261,13 @@ def test_the_first_page_tells_every_filter_model_and_driver_of_a_study(report, p
         for model, metrics in ({path.parent.name: content} if "test" in content else content).items():
             metric = {"regression": "r2", "classification": "roc_auc", "votes": "kl_divergence"}[metrics["task"]]
             value = metrics["test"][metric]["value"]
-            assert bars[model.replace("_", " ")].startswith("undefined" if value is None else f"{value:.3f}")
+            text = "undefined" if value is None else f"{value:z.3f}".replace("-", "−")
+            assert bars[model.replace("_", " ")].startswith(text)
     top = table(base / "top_drivers.csv").sort_values("rank", kind="stable")
     for target in table(base / "drivers.csv")["target"].unique()[:4]:
         for row in top[top["target"] == target].head(5).itertuples():
             sign = {"positive": "+", "negative": "−"}[row.direction]
-            assert f"{sign}{row.feature}{getattr(row, f'total_{row.direction}')}/{len(studies[name].voters)}" in text
+            assert f"{sign}{row.feature}{getattr(row, f'total_{row.direction}')}/{len(studies[name].voters)}" in said
 
 
 def test_provenance_has_the_hashes_seeds_and_settings(report, pages, studies):

@@ -70,5 +70,5 @@ def with_interval(metric: Mapping[str, float | None]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Write a metric with three decimals, or say that it is not defined."""
-    return "undefined" if value is None else f"{value:.3f}"
+    """Write a metric with three decimals, no zero below zero, or say that it is not defined."""
+    return "undefined" if value is None else f"{value:z.3f}"

@@ -166,8 +166,8 @@ def write_table(path: str | Path, frame: pd.DataFrame) -> None:
             raise ConsilienceError(f"{path}: tables are .tsv, .csv or .parquet, not {suffix or 'without a suffix'}")
 
 
-def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read a .tsv, .csv or .parquet table; `columns` are those it must have.
+def read_table(path: str | Path, columns: tuple[str, ...] = (), rows: int | None = None) -> pd.DataFrame:
+    """Read a .tsv, .csv or .parquet table; `columns` are those it must have, `rows` the first of text that are read.
 
     Only an empty field is missing: features named NA and classes named None stay text, as do the columns NAMES.
     """
@@ -185,6 +185,7 @@ def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
             keep_default_na=False,
             na_values=[""],
             dtype=dict.fromkeys(NAMES, str),
+            nrows=rows,
         )
     absent = [column for column in columns if column not in frame.columns]
     if absent:

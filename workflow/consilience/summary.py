@@ -90,7 +90,12 @@ def metric_lines(study: StudyResults) -> list[str]:
 
 def notes_of(study: StudyResults) -> list[str]:
     """Return what a reader should know before trusting the drivers, what the domain adds last."""
-    return [*comparison_notes(study), *chance_notes(study), *data_notes(study), *trust_notes(study), *study.own_notes]
+    return [*warnings_of(study), *study.own_notes]
+
+
+def warnings_of(study: StudyResults) -> list[str]:
+    """Return what speaks against the models and their drivers, whatever the domain."""
+    return [*comparison_notes(study), *chance_notes(study), *data_notes(study), *trust_notes(study)]
 
 
 def comparison_notes(study: StudyResults) -> list[str]:
@@ -131,7 +136,7 @@ def trust_notes(study: StudyResults) -> list[str]:
     notes = []
     for model, gap in study.gaps.items():
         if gap > TOLERANCE:
-            notes.append(f"the attributions of {model} miss {gap:.1%} of the change they explain (median)")
+            notes.append(f"the attributions of {model} miss {100 * gap:.1f} % of the change they explain (median)")
     notes += [f"{model}: {remark}" for model, remarks in study.remarks.items() for remark in remarks]
     # The whole interval below 0: what is not defined, with few groups say, is not shown to be better.
     unfaithful = [

@@ -8,7 +8,7 @@ from consilience.jobs import job
 from pathlib import Path
 
 from consilience.files import read_table, whole_folder
-from consilience.report.cards import cards, first_cards, signed_ranks
+from consilience.report.cards import cards, first_cards, signed_ranks, strongest
 from consilience.report.overview import metric_table, overview
 from consilience.report.pages import write_page
 from consilience.report.study import show
@@ -19,11 +19,12 @@ if "snakemake" in globals():
         params, given, output = snakemake.params, snakemake.input, snakemake.output
         study = StudyResults.load(Path("results") / snakemake.wildcards.study, **params.facts)
         view = overview(study, params.domain)
+        top = strongest(study.top, study.targets)
         found = cards(
             study.drivers,
-            study.top,
+            top,
             read_table(given.matrix, ("target", "feature")),
-            [signed_ranks(path) for path in given.attributions],
+            [signed_ranks(path, set(top["feature"])) for path in given.attributions],
             params.consensus,
             {name: read_table(path) for name, path in zip(params.lists, given.lists, strict=True)},
             read_table(given.truth[0]) if given.truth else None,
@@ -33,7 +34,7 @@ if "snakemake" in globals():
             "targets": study.targets,
             "voters": list(study.voters),
             "methods": params.methods,
-            "minimum_models": params.consensus["minimum_models"],
+            **{key: params.consensus[key] for key in ("top", "minimum_models")},
             "first": first_cards(found, study.targets),
         }
         with whole_folder(output.files) as folder:

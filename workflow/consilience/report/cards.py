@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,13 @@ from consilience.attribution.store import read
 from consilience.consensus.lists import DIRECTIONS, ModelAttribution, descending_rank, ensemble
 from consilience.overlap import named_sets
 
-# So many cards stand open on the page, over all targets and at least one of each; the table opens the others.
+# So many cards stand open on the page, over all targets and one of each while they last; the table opens the others.
 OPEN = 12
+# Rows of the page's table of drivers, each with a card: some hundred bytes a row and model, and what a browser sorts at
+# once. The table's copy has all.
+ROWS = 1000
+# So many targets' ranks stand on a card, the strongest.
+TARGETS = 12
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,27 @@ class Ranks:
     signed: np.ndarray
 
 
-def signed_ranks(path: str | Path) -> Ranks:
-    """Rank the features of an attribution file by the size of the ensemble's average attribution, ties in order."""
+def signed_ranks(path: str | Path, kept: Collection[str]) -> Ranks:
+    """Rank the features of an attribution file by the size of the ensemble's average attribution, ties in order.
+
+    Those of the features in `kept` are returned.
+    """
     attributions = read(path)
     average = ensemble(ModelAttribution.of(attributions)).average_attribution
     signed = np.sign(average).astype(np.int64) * (descending_rank(np.abs(average)) + 1)
-    features = attributions.features["name"].tolist()
-    return Ranks(attributions.model, attributions.method, attributions.targets, features, signed)
+    names = attributions.features["name"]
+    chosen = names.isin(kept).to_numpy()
+    features = names[chosen].tolist()
+    return Ranks(attributions.model, attributions.method, attributions.targets, features, signed[:, chosen])
+
+
+def strongest(top: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
+    """Return the top drivers by target and rank: at most `ROWS`, then the strongest of every target."""
+    place = top["target"].map(_index(targets)).astype(int)
+    ordered = top.assign(place=place).sort_values(["place", "rank"], kind="stable")
+    ordered["turn"] = ordered.groupby("place").cumcount()
+    kept = ordered.sort_values(["turn", "place"], kind="stable").head(ROWS)
+    return kept.sort_values(["place", "turn"], kind="stable").drop(columns=["place", "turn"]).reset_index(drop=True)
 
 
 # What a card takes from its row of drivers.csv.
@@ -57,18 +76,18 @@ def cards(
     extra: Mapping[str, pd.DataFrame],
     truth: pd.DataFrame | None,
 ) -> list[dict[str, Any]]:
-    """Return a card for every row of the table of top drivers, in its order.
+    """Return a card for every row of `top`, in its order.
 
-    `drivers`, `top` and `matrix` are the tables of the consensus, `ranks` those of every model and method, `consensus`
-    the study's settings (top, minimum_models), `extra` the further lists of the overlap by name, `truth` the table of
-    planted features. A card holds `ROW`; `models`, for each its signed ranks in the order of its methods; `lists`, 1 or
-    -1 for each voting model that lists it on that side; `sets`, whether each set of the Venn diagram holds it;
-    `targets`, its signed ranks in the consensus for all targets in order, where there are several; `planted`, sign and
-    effect, where the truth names it.
+    `drivers` and `matrix` are tables of the consensus, `ranks` those of every model and method, `consensus` the study's
+    settings (top, minimum_models), `extra` the further lists of the overlap by name, `truth` the table of planted
+    features. A card holds `ROW`; `models`, for each its signed ranks in the order of its methods; `lists`, 1 or -1 for
+    each voting model that lists it on that side; `sets`, whether each set of the Venn diagram holds it; `targets`, the
+    place of each target and its signed rank there in the consensus, the `TARGETS` strongest, where there are several;
+    `planted`, sign and effect, where the truth names it.
     """
     sets = named_sets(drivers, consensus["top"], consensus["minimum_models"], extra)
     members = {key: {name: set(features) for name, features in one.items()} for key, one in sets.items()}
-    lists, known, targets = _lists(matrix), _truth(truth), _targets(drivers)
+    lists, known, targets = _lists(matrix), _truth(truth), _targets(drivers, set(top["feature"]))
     places = [(one, _index(one.targets), _index(one.features)) for one in ranks]
     found = []
     for row in top.to_dict("records"):
@@ -80,7 +99,7 @@ def cards(
                 "models": _models(places, feature, target),
                 "lists": lists.get((target, feature), {}),
                 "sets": {name: feature in features for name, features in held.items()},
-                "targets": targets[feature] if len(targets[feature]) > 1 else [],
+                "targets": _strongest_targets(targets[feature]),
                 "planted": known.get((target, feature)),
             }
         )
@@ -88,10 +107,14 @@ def cards(
 
 
 def first_cards(found: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> list[int]:
-    """Return the places of the cards that stand open: the strongest of every target, in the order of targets."""
+    """Return the places of the cards that stand open: the strongest of every target, in the order of targets.
+
+    `OPEN` at most, so that of more targets the first have one.
+    """
     each = max(1, OPEN // len(targets))
     own = {target: [place for place, card in enumerate(found) if card["target"] == target] for target in targets}
-    return [place for places in own.values() for place in sorted(places, key=lambda one: found[one]["rank"])[:each]]
+    first = [place for places in own.values() for place in sorted(places, key=lambda one: found[one]["rank"])[:each]]
+    return first[:OPEN]
 
 
 def _index(names: Sequence[str]) -> dict[str, int]:
@@ -119,10 +142,19 @@ def _lists(matrix: pd.DataFrame) -> dict[tuple[str, str], dict[str, int]]:
     return found
 
 
-def _targets(drivers: pd.DataFrame) -> dict[str, list[int]]:
-    """Give every feature's signed ranks in the order of targets; 0 where the consensus gives it no direction."""
+def _targets(drivers: pd.DataFrame, kept: Collection[str]) -> dict[str, list[int]]:
+    """Give the kept features' signed ranks in the order of targets; 0 where the consensus gives one no direction."""
+    drivers = drivers[drivers["feature"].isin(kept)]
     signed = drivers["direction"].map(DIRECTIONS).fillna(0).astype(int) * drivers["rank"]
     return {feature: ranks.tolist() for feature, ranks in signed.groupby(drivers["feature"], sort=False)}
+
+
+def _strongest_targets(ranks: Sequence[int]) -> list[list[int]]:
+    """Return place and signed rank of the strongest targets in order, those without a direction last to be chosen."""
+    if len(ranks) == 1:
+        return []
+    strength = sorted(range(len(ranks)), key=lambda place: (ranks[place] == 0, abs(ranks[place])))
+    return [[place, ranks[place]] for place in sorted(strength[:TARGETS])]
 
 
 def _truth(truth: pd.DataFrame | None) -> dict[tuple[str, str], dict[str, Any]]:

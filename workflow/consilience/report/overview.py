@@ -13,7 +13,7 @@ from consilience.attribution.names import TOLERANCE
 from consilience.evaluation import LESS_IS_BETTER, number, with_interval
 from consilience.overlap import LINEAR, NETWORKS, SEPARATOR
 from consilience.study_results import StudyResults
-from consilience.summary import SHOWN, notes_of, recovered
+from consilience.summary import SHOWN, recovered, warnings_of
 
 # Drawn ranges are a little wider than the values, so that no point lies on an edge.
 MARGIN = 0.06
@@ -143,9 +143,6 @@ def chances(study: StudyResults) -> dict[str, float]:
 
 def overview(study: StudyResults, domain: str) -> dict[str, Any]:
     """Return what both the first page and the study's own tell of it."""
-    gaps = [gap for gap in study.gaps.values() if not math.isnan(gap)]
-    linear = study.linear[study.linear_kind]["test"][study.headline]["value"]
-    found = recovered(study)
     return {
         "name": study.base.name,
         "domain": domain,
@@ -156,23 +153,41 @@ def overview(study: StudyResults, domain: str) -> dict[str, Any]:
         "models": len(study.networks),
         "voters": len(study.voters),
         "method": study.method,
+        "listed": len(study.top),
+        "overlap": shared(study),
+        "drivers": {target: top_of(study, target) for target in study.targets},
+        "funnel": funnel(study.audit),
+        **_performance(study),
+        **_trust(study),
+    }
+
+
+def _performance(study: StudyResults) -> dict[str, Any]:
+    """Return how well the models predict."""
+    return {
         "metric": study.headline,
         "less_is_better": study.headline in LESS_IS_BETTER,
         "bars": metric_bars(study),
         "verdicts": verdicts(study),
-        "funnel": funnel(study.audit),
+        "headline": {
+            "network": study.networks[study.network]["test"][study.headline]["value"],
+            "linear": study.linear[study.linear_kind]["test"][study.headline]["value"],
+            "trivial": study.trivial[1],
+        },
+    }
+
+
+def _trust(study: StudyResults) -> dict[str, Any]:
+    """Return how far the drivers can be trusted; `findings` are what the domain's analysis says."""
+    gaps = [gap for gap in study.gaps.values() if not math.isnan(gap)]
+    found = recovered(study)
+    return {
         "gap": max(gaps, default=None),
         "tolerance": TOLERANCE,
+        "simulated": study.recovery is not None,
         "recovered": found,
         "recovery": found.get(study.method),
         "chance": chances(study).get(study.method),
-        "headline": {
-            "network": study.networks[study.network]["test"][study.headline]["value"],
-            "linear": linear,
-            "trivial": study.trivial[1],
-        },
-        "simulated": study.recovery is not None,
-        "overlap": shared(study),
-        "drivers": {target: top_of(study, target) for target in study.targets},
-        "notes": notes_of(study),
+        "notes": warnings_of(study),
+        "findings": list(study.own_notes),
     }

@@ -12,11 +12,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from consilience.evaluation import number
 from consilience.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 KILO = 1000
 LONGEST = 80  # characters of a cell of a preview
+SMALL = 0.0001  # a share below is told as no more than this
 
 
 def write_page(path: str | Path, template: str, **content: Any) -> None:
@@ -38,6 +40,10 @@ def _environment() -> Environment:
         "bytes": _bytes,
         "words": _words,
         "number": _short,
+        "metric": _metric,
+        "minus": _minus,
+        "percent": _percent,
+        "amount": _amount,
         "count": _count,
         "cell": _cell,
         "json": _json,
@@ -54,7 +60,30 @@ def _words(name: str) -> str:
 
 
 def _short(value: float | None, form: str = ".3g") -> str:
-    return "undefined" if value is None or math.isnan(value) else format(value, form).replace("-", "−")
+    return "undefined" if value is None or math.isnan(value) else _minus(format(value, form))
+
+
+def _minus(text: str) -> str:
+    """Write the minus of numbers as one."""
+    return text.replace("-", "−")
+
+
+def _metric(value: float | None) -> str:
+    return _minus(number(value))
+
+
+def _percent(share: float | None) -> str:
+    """Write a share that is not negative in percent: two decimals below 1 %, otherwise one."""
+    if share is None:
+        return "–"
+    if share < SMALL:
+        return f"< {100 * SMALL:.2f} %"
+    return f"{100 * share:.{1 if share >= 0.01 else 2}f} %"
+
+
+def _amount(value: float) -> str:
+    """Write an expected count: a decimal, or two digits where it is below 1."""
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _count(value: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from consilience.report.captions import caption_html
+from consilience.report.captions import caption_html, first_sentence
 from consilience.report.downloads import Download, copy_into, preview
 from consilience.report.pictures import web_picture
 
@@ -46,7 +46,7 @@ def _shown(exhibit: Mapping[str, str], downloads: Mapping[str, Download], folder
     if path.endswith(PICTURES):
         return shown | {"picture": web_picture(path, folder, f"{inner.with_suffix('')}.webp")}
     shown["download"] = downloads[path]
-    if path.endswith((".tsv", ".csv")):
+    if path.endswith((".tsv", ".csv", ".parquet")):
         rows, count = preview(path)
         shown |= {"rows": rows, "count": count}
     return shown
@@ -58,5 +58,5 @@ def _captioned(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for one in shown:
         if not groups or groups[-1]["path"] != one["caption"]:
             groups.append({"path": one["caption"], "caption": caption_html(one["caption"]), "shown": []})
-        groups[-1]["shown"].append(one)
+        groups[-1]["shown"].append(one | {"alt": f"{one['title']}: {first_sentence(groups[-1]['caption'])}"})
     return groups

@@ -11,6 +11,11 @@
     return made;
   }
 
+  if (!window.RUN) {
+    document.querySelector("[data-alone]").hidden = false;
+    for (const link of document.querySelectorAll("header a:not([aria-current])")) link.removeAttribute("href");
+  }
+
   // ---- what differs from run to run; a study's page knows of no other study, so that it is not written anew for one
   const navigation = document.querySelector("nav[data-current]");
   for (const name of Object.keys(RUN.jobs)) {
@@ -65,17 +70,15 @@
 
   for (const table of document.querySelectorAll("table.sortable")) {
     [...table.tHead.rows[0].cells].forEach((head, column) => {
-      head.tabIndex = 0;
+      const button = element("button", { type: "button", class: "sort" }, ...head.childNodes, element("span", { "aria-hidden": "true" }));
+      head.append(button);
       const act = () => {
         const ascending = head.getAttribute("aria-sort") !== "ascending";
         for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
         sort(table, column, ascending ? 1 : -1);
       };
-      head.addEventListener("click", act);
-      head.addEventListener("keydown", (event) => {
-        if (event.key === "Enter" || event.key === " ") { event.preventDefault(); act(); }
-      });
+      button.addEventListener("click", act);
     });
   }
 
@@ -107,7 +110,9 @@
     const study = JSON.parse(document.getElementById("study-data").textContent);
     const words = (name) => name.replaceAll("_", " ");
     const side = (direction) => (direction === "positive" ? "+" : direction === "negative" ? "−" : "0");
-    const number = (value) => (value === null ? "undefined" : String(value).replace("-", "−"));
+    const number = (value) => (value === null ? "undefined" : String(value).replaceAll("-", "−"));
+
+    const out = () => element("span", { class: "unseen" }, "not in ");
 
     const signed = (rank) => (rank === 0 ? "0" : (rank > 0 ? "+" : "−") + Math.abs(rank));
     const tone = (value) => (value > 0 ? "positive" : value < 0 ? "negative" : "none");
@@ -116,9 +121,9 @@
     function ranks(card) {
       const models = Object.entries(card.models);
       const sides = models.map(([, found]) => found.find((rank) => rank !== 0) || 0);
-      const head = element("tr", {}, element("th", {}), ...models.map(([model], index) =>
-        element("th", { class: `n ${tone(sides[index])}` }, `${sides[index] > 0 ? "+" : sides[index] < 0 ? "−" : ""}${words(model)}`)));
-      const body = study.methods.map((method, index) => element("tr", {}, element("th", {}, words(method)),
+      const head = element("tr", {}, element("td", {}), ...models.map(([model], index) =>
+        element("th", { scope: "col", class: `n ${tone(sides[index])}` }, `${sides[index] > 0 ? "+" : sides[index] < 0 ? "−" : ""}${words(model)}`)));
+      const body = study.methods.map((method, index) => element("tr", {}, element("th", { scope: "row" }, words(method)),
         ...models.map(([, found]) => element("td", { class: `n ${tone(found[index])}` }, found[index] === 0 ? dash : `${Math.abs(found[index])}`))));
       return element("div", { class: "ranks" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)));
     }
@@ -131,10 +136,12 @@
     function build(card) {
       const lists = study.voters.map((model) => {
         const sign = card.lists[model] || 0;
-        return element("span", { class: sign ? `chip ${tone(sign)}` : "chip out" }, (sign > 0 ? "+" : sign < 0 ? "−" : "") + words(model));
+        return element("span", { class: sign ? `chip ${tone(sign)}` : "chip out" }, sign ? null : out(), (sign > 0 ? "+" : sign < 0 ? "−" : "") + words(model));
       });
-      const sets = Object.entries(card.sets).map(([name, held]) => element("span", { class: held ? "chip" : "chip out" }, words(name)));
-      const targets = card.targets.map((rank, index) => element("span", { class: `chip ${tone(rank)}` }, `${study.targets[index]} ${signed(rank)}`));
+      const sets = Object.entries(card.sets).map(([name, held]) => element("span", { class: held ? "chip" : "chip out" }, held ? null : out(), words(name)));
+      const targets = card.targets.map(([index, rank]) => element("span", { class: `chip ${tone(rank)}` }, `${study.targets[index]} ${signed(rank)}`));
+      const further = study.targets.length - targets.length;
+      if (targets.length && further) targets.push(`and ${further} weaker`);
       const rows = [
         ["attribution", number(card.average_attribution)],
         ["stability", `${number(card.stability_score)}, sign probability ${number(card.sign_probability)}`],
@@ -144,7 +151,7 @@
       if (targets.length) rows.push(["targets", targets]);
       if (card.planted) rows.push(["planted", `${card.planted.sign > 0 ? "+" : card.planted.sign < 0 ? "−" : "no sign"} ${card.planted.effect}`]);
       return element("article", { class: `driver ${card.direction}-card` },
-        element("h4", {}, element("span", { class: card.direction }, side(card.direction)), card.feature),
+        element("h3", {}, element("span", { class: card.direction }, side(card.direction)), card.feature),
         element("p", { class: "of" }, `${study.targets.length > 1 ? card.target + ", " : ""}#${card.rank} of ${study.features}, ${agreement(card)}`),
         ranks(card),
         element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, ...(Array.isArray(value) ? value : [value]))])));
@@ -161,6 +168,14 @@
     }
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   }
+
+  // ---- paper shows what is folded
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    folded.forEach((one) => { one.open = true; });
+  });
+  addEventListener("afterprint", () => folded.forEach((one) => { one.open = false; }));
 
   // ---- where the reader is
   const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
