@@ -167,6 +167,7 @@ def edit(path, change):
         (lambda file: file["X/indptr"].write_direct(np.array([1, *file["X/indptr"][1:]])), f"X: indptr of {CELLS + 1} entries"),
         (lambda file: file["obs/y/codes"].write_direct(np.array([7, *file["obs/y/codes"][1:]])), "obs/y: codes from 0 to 7; expected -1 to 2"),
         (lambda file: file["var/symbol"].write_direct(np.array(["a", "a", *NAMES[2:]], dtype=object)), r"1 names of var repeat \(a\)"),
+        (lambda file: file["var/symbol"].write_direct(np.array(["a\nb", *NAMES[1:]], dtype=object)), r"name of var 1: the name 'a\\nb' holds a line break"),
         (lambda file: file["obs"].attrs.modify("_index", "none"), "obs has no index 'none'"),
     ],
 )  # fmt: skip

@@ -56,10 +56,11 @@ ENOUGH = "".join(f"{row},{row * row},x\n" for row in range(20))
         (b"a\xe9,b,y\n1,2,3\n1,2\n", r"t\.csv: the header, column 1: not UTF-8"),
     ],
 )
-def test_a_text_file_that_is_no_table(tmp_path, text, message):
+def test_a_text_file_that_is_no_table(tmp_path, capfd, text, message):
     path = tmp_path / "t.csv"
     path.write_bytes(text)
     refused(path, message)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_rows_are_numbered_across_blocks(tmp_path, monkeypatch):
@@ -101,6 +102,11 @@ def test_a_file_that_is_cut_or_of_another_format(tmp_path):
         path.write_text("a,b,y\n1,2,3\n")
         refused(path, message)
         path.unlink()
+    path = tmp_path / "t.parquet"
+    frame().to_parquet(path)
+    refused(path, "source.decimal: ','; expected a text file, which alone has one", source={"decimal": ","})
+    refused(path, "source.separator: 'tab'; expected a text file", source={"separator": "tab"})
+    path.unlink()
     path = csv(tmp_path, frame())
     refused(path, "source.layer: 'log'; expected an .h5ad file", source={"layer": "log"})
 

@@ -59,6 +59,8 @@ def open_table(path: Path, settings: dict[str, Any], scratch: Path) -> Table:
     separator, layer = source.get("separator", SEPARATORS.get(suffix)), source.get("layer")
     if layer is not None and last != ".h5ad":
         raise ConsilienceError(f"{path}: source.layer: {layer!r}; expected an .h5ad file, which alone has layers")
+    if last in (".h5ad", ".parquet"):
+        _check_no_text(path, source)
     if last == ".h5ad":
         return AnnotatedTable(path, layer, scratch)
     if last == ".parquet":
@@ -69,6 +71,13 @@ def open_table(path: Path, settings: dict[str, Any], scratch: Path) -> Table:
     hint = "; name what separates the fields of a .txt file by source.separator" if suffix == ".txt" else ""
     expected = ".csv, .tsv or .tab (or .gz of them), .parquet or .h5ad"
     raise ConsilienceError(f"{path}: {path.suffix or 'no suffix'} is no format of a table; expected {expected}{hint}")
+
+
+def _check_no_text(path: Path, source: dict[str, Any]) -> None:
+    """Refuse settings that only text files have."""
+    for key, value in (("separator", source.get("separator")), ("decimal", source.get("decimal", POINT))):
+        if value not in (None, POINT):
+            raise ConsilienceError(f"{path}: source.{key}: {value!r}; expected a text file, which alone has one")
 
 
 def choose(table: Table, settings: dict[str, Any]) -> Choice:
