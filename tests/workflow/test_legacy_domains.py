@@ -9,6 +9,8 @@ import pytest
 import torch
 from earlier import files, folders
 from safetensors.numpy import load_file
+from scipy.stats import chi2_contingency
+from statsmodels.stats.multitest import multipletests
 
 from consilience.domains.variants.imported import import_dictionary, weights_file
 
@@ -97,6 +99,7 @@ class TestMirna:
         expected |= {
             f"{quick}/{name}.png" for name in ("sample_0_gradcam", "sample_0_interaction_heatmap", "methods_comparison")
         }
+        expected.add("results/batch_example/average_attributions.png")
         assert files(folder) == expected
 
     def test_figures_are_those_of_our_names(self, legacy):
@@ -188,7 +191,7 @@ class TestVariants:
         assert len(files(folder)) == 4
 
     def test_bias_of_every_atom(self, legacy):
-        """Counts from the codes themselves, and odds with half a call in every cell."""
+        """Counts from the codes themselves, and all else by the earlier formulas, by SciPy and statsmodels."""
         base, folder = folders(legacy, "variants")
         found = pd.read_csv(folder / "models/sae_feature_bias_analysis.csv")
         assert list(found.columns) == [
@@ -203,9 +206,13 @@ class TestVariants:
             on = codes[:, names.tolist().index(f"atom {row.atom}")] > 0
             counts = [(on & true).sum(), (on & ~true).sum(), (~on & true).sum(), (~on & ~true).sum()]
             assert [row.TP_on, row.FP_on, row.TP_off, row.FP_off] == counts
-            a, b, c, d = (count + 0.5 for count in counts)
-            assert row.odds == pytest.approx(a * d / (b * c), rel=1e-6)
-            assert row.support == on.sum()
+            a, b, c, d = counts
+            assert row.odds == pytest.approx(a * d / max(1, b * c), rel=1e-6)
+            assert row.support == on.sum() >= 5
+            assert row.p == pytest.approx(chi2_contingency([[a, b], [c, d]], correction=False).pvalue, rel=1e-6)
+        rejected, corrected, *_ = multipletests(found["p"], 0.05, "fdr_bh")
+        assert found["fdr_corrected"].to_numpy() == pytest.approx(corrected, rel=1e-6)
+        assert found["significant"].tolist() == rejected.tolist()
 
     def test_strongest_atoms(self, legacy):
         base, folder = folders(legacy, "variants")
@@ -220,6 +227,7 @@ class TestVariants:
                 assert [atom[key] for key in ("TP_on", "FP_on", "support")] == table.loc[
                     atom["atom"], ["TP_on", "FP_on", "support"]
                 ].tolist()
+                assert atom["odds"] == pytest.approx(table.loc[atom["atom"], "odds"], rel=1e-6)
 
     def test_the_dictionary_is_read_back(self, legacy):
         """Its inputs are (e - μ) / (σ + 1e-6), its codes those of W x + c: ours before the threshold."""

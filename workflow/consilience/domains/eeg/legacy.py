@@ -14,6 +14,7 @@ from consilience.domains.eeg.attention_plots import (
 from consilience.domains.eeg.attention_weights import MODALITIES, AttentionMaps
 from consilience.files import read_h5
 from consilience.legacy.make import Output
+from consilience.progress import following
 
 NO_ATTENTION = "no explained model reads both modalities"
 
@@ -33,7 +34,7 @@ def _of_samples(output: Output, plot: Callable) -> str | None:
     maps = _maps(output)
     if maps is None:
         return NO_ATTENTION
-    for place in range(len(next(iter(maps.values())))):
+    for place in following(range(len(next(iter(maps.values())))), "drawing", "sample"):
         plot(maps, sample_idx=place, save_path=output.path(sample=str(place)))
     return None
 
