@@ -12,6 +12,7 @@ NAME = "steady"
 MODELS = f"results/{NAME}/models"
 # What training decides; figures are drawn from it.
 DRIVERS = f"results/{NAME}/drivers.csv"
+OF_A_RUN = ("run.js",)  # what the report tells of times and memory
 CONTINUED = "continues from checkpoints"
 LEFT_BEHIND = "a later run of the workflow has begun in this folder"
 
@@ -70,7 +71,8 @@ def assert_whole(directory, undisturbed, complete=False):
     )
     visible = {path for path in found if not any(part.startswith(".") for part in path.parts)}
     assert visible <= set(expected)
-    assert {str(path) for path in visible if found[path].read_bytes() != expected[path].read_bytes()} == set()
+    compared = {path for path in visible if path.name not in OF_A_RUN}
+    assert {str(path) for path in compared if found[path].read_bytes() != expected[path].read_bytes()} == set()
     if complete:
         assert set(found) == set(expected)
         assert [path for path in directory.glob("checkpoints/**/*") if path.is_file()] == []
