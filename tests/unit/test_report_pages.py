@@ -9,7 +9,7 @@ from jinja2 import UndefinedError
 from consilience.exhibits import Exhibit, exhibits_of
 from consilience.report.downloads import Download
 from consilience.report.overview import overview
-from consilience.report.pages import _amount, _percent, write_page, write_run
+from consilience.report.pages import _amount, _percent, other_pages, write_page, write_run
 from consilience.report.study import sections_of
 from tests.report_page import Page
 from tests.unit.report_examples import card, metric, results, study_page
@@ -183,6 +183,13 @@ def test_the_facts_of_a_run_are_a_script(tmp_path):
     assert json.loads(text.removeprefix("window.RUN = ").removesuffix(";\n")) == {"jobs": {EVIL: []}, "commit": "abc"}
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_run(tmp_path / "run.js", {"seconds": float("nan")})
+
+
+def test_pages_of_other_runs_are_known(tmp_path):
+    for name in ("index", "provenance", "mine", "gone", "a_former"):
+        (tmp_path / f"{name}.html").touch()
+    (tmp_path / "run.js").touch()
+    assert other_pages(tmp_path, ["mine", "new"]) == ["a_former", "gone"]
 
 
 CHAIN = Exhibit("results/{study}/figures/{model}.png", "chain.rst", "training")

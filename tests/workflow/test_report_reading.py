@@ -1,11 +1,13 @@
 """The report on paper, without JavaScript, in forced colors and for who cannot see it, in a real browser."""
 
+import shutil
 from itertools import pairwise
 
 import pytest
 from run_workflow import STUDIES
 from test_report_browser import DESK, PHONE, Visit, browser, luminance, over, parsed, report  # noqa: F401
 
+from consilience.report.pages import write_run
 from tests.unit.report_examples import card, study_page
 
 pytestmark = pytest.mark.workflow
@@ -149,3 +151,13 @@ def test_a_page_that_was_made_alone_says_so_and_leads_nowhere(look, tmp_path):
     page = look("mine", folder=tmp_path)
     assert page.locator("[data-alone]").is_visible()
     assert page.locator("header a[href]").count() == 0
+
+
+def test_pages_of_other_runs_are_told_on_the_first(look, report, tmp_path):  # noqa: F811
+    page = look("index")
+    assert page.locator("[data-others]").is_hidden()
+    shutil.copy(report / "index.html", tmp_path)
+    write_run(tmp_path / "run.js", {"jobs": {}, "others": ["a_former"]})
+    page = look("index", folder=tmp_path)
+    assert page.locator("[data-others] a[href='a_former.html']").text_content() == "a former"
+    assert page.locator("[data-others]").is_visible()

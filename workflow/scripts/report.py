@@ -8,7 +8,7 @@ from consilience.jobs import job
 from pathlib import Path
 
 from consilience.report.overview import overview
-from consilience.report.pages import write_page, write_run
+from consilience.report.pages import other_pages, write_page, write_run
 from consilience.report.provenance import commit_of, inputs_of, measured, settings_text, versions
 from consilience.study_results import StudyResults
 
@@ -26,7 +26,8 @@ if "snakemake" in globals():
             for name, path in zip(names, snakemake.input.datasets, strict=True)
         ]
         jobs = measured(Path(params.benchmarks), {name: facts["models"] for name, facts in params.facts.items()})
-        write_run(output.run, {"jobs": jobs, **commit_of()})
+        others = other_pages(Path(output.index).parent, names)
+        write_run(output.run, {"jobs": jobs, "others": others, **commit_of()})
         write_page(
             output.provenance,
             "provenance.html",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from consilience.configuration import PAGES
 from consilience.evaluation import number
 from consilience.files import write_text
 
@@ -107,3 +108,8 @@ def _json(value: Any) -> Markup:
 def write_run(path: str | Path, facts: Mapping[str, Any]) -> None:
     """Write what differs from run to run, for all pages: a script, since pages on a disk may read no other file."""
     write_text(path, f"window.RUN = {_json(facts)};\n")
+
+
+def other_pages(folder: Path, studies: Iterable[str]) -> list[str]:
+    """Return the studies that have a page in a folder and are none of these: removed ones, or those of other runs."""
+    return sorted({path.stem for path in folder.glob("*.html")} - {*studies, *PAGES})

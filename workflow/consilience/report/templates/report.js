@@ -25,6 +25,12 @@
   }
   const current = navigation.querySelector("[aria-current]");
   if (current) navigation.scrollLeft = current.offsetLeft - navigation.offsetLeft;
+  for (const place of document.querySelectorAll("[data-others]")) {
+    for (const name of RUN.others || []) {
+      place.append(element("a", { href: `${name}.html` }, name.replaceAll("_", " ")), " ");
+      place.hidden = false;
+    }
+  }
   for (const cell of document.querySelectorAll("[data-work]")) {
     const jobs = RUN.jobs[cell.dataset.work] || [];
     const minutes = jobs.reduce((sum, job) => sum + (job.seconds || 0), 0) / 60;
