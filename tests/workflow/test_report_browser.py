@@ -392,9 +392,3 @@ def test_pages_work_without_what_a_run_took(browser, report, tmp_path, name):
         assert one.page.locator("dd[data-commit]").text_content() == "not known"
     assert len(one.complaints) == before
     one.context.close()
-
-
-def test_who_asks_for_less_motion_gets_it(visit):
-    for asked, given in (("reduce", "auto"), ("no-preference", "smooth")):
-        page = visit("toy", reduced_motion=asked).page
-        assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == given

@@ -161,3 +161,9 @@ def test_pages_of_other_runs_are_told_on_the_first(look, report, tmp_path):  # n
     page = look("index", folder=tmp_path)
     assert page.locator("[data-others] a[href='a_former.html']").text_content() == "a former"
     assert page.locator("[data-others]").is_visible()
+
+
+def test_who_asks_for_less_motion_gets_it(look):
+    for asked, given in (("reduce", "auto"), ("no-preference", "smooth")):
+        page = look("toy", reduced_motion=asked)
+        assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == given
