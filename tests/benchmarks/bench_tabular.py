@@ -16,6 +16,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
+from consilience.domains.tabular.choice import choose
 from consilience.domains.tabular.leaks import Watch
 from consilience.domains.tabular.parquet_tables import ParquetTable
 from consilience.domains.tabular.text_tables import TextTable
@@ -37,7 +38,10 @@ def cases(folder: Path, columns: int, rows: int) -> dict[str, Callable[[], objec
         watched.add(values)
         watched.check("", "")
 
+    own = {"split": {"group": "id", "apart": []}, "id": None, "role": None, "target": names[-1], "exclude": []}
+    own |= {"categorical": [], "task": "auto"}
     return {
+        "text, its columns and choice": lambda: choose(TextTable(text, ",", []), own),
         "text, its columns": lambda: TextTable(text, ",", []),
         "text, its rows": lambda: list(TextTable(text, ",", []).blocks(names, [], 2**24)),
         "parquet, its columns": lambda: ParquetTable(parquet),

@@ -139,17 +139,16 @@ def _check_features(table: Table, settings: dict[str, Any], taken: set[str]) -> 
 def _kind(table: Table, name: str, remedy: str) -> str:
     """Return number or text; refuses what is neither, or both; `remedy` ends the message on such a column."""
     column = table.columns[name]
-    place = f"{table.path}: {table.row(column.row)}, column {name}: {column.value!r}"
     if column.kind == NOTATION:
         raise ConsilienceError(
-            f"{place} is a number in another notation, as {column.texts} of {column.values} values are; expected "
-            "digits and a decimal point alone: write the numbers so, set source.decimal: ',' where the comma is the "
-            f"decimal mark, or {remedy}"
+            f"{_first_text(table, name)} is a number in another notation, as {column.texts} of {column.values} values "
+            "are; expected digits and a decimal point alone: write the numbers so, set source.decimal: ',' where the "
+            f"comma is the decimal mark, or {remedy}"
         )
     if column.kind == MIXED:
         raise ConsilienceError(
-            f"{place}; expected a number, as {column.values - column.texts} of {column.values} values are; put texts "
-            f"that stand for no value under missing_values, or {remedy}"
+            f"{_first_text(table, name)}; expected a number, as {column.values - column.texts} of {column.values} "
+            f"values are; put texts that stand for no value under missing_values, or {remedy}"
         )
     if column.kind not in (NUMBER, TEXT):
         raise ConsilienceError(
@@ -157,6 +156,12 @@ def _kind(table: Table, name: str, remedy: str) -> str:
             "column under `exclude`"
         )
     return column.kind
+
+
+def _first_text(table: Table, name: str) -> str:
+    """Say where the first text of a column stands; that looks into the file, and is for what is refused."""
+    column = table.columns[name]
+    return f"{table.path}: {table.row(column.row)}, column {name}: {column.value!r}"
 
 
 def _is_text(table: Table, settings: dict[str, Any], coded: set[str]) -> bool:
