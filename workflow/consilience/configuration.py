@@ -28,7 +28,7 @@ from consilience.yaml_files import read_yaml
 SCHEMAS = Path(__file__).parent / "schemas"
 METHOD_KEYS = tuple(fact.name for fact in fields(MethodFacts))
 RESERVED = ("report",)  # folders of results/ that hold what is of all studies
-PAGES = ("index", "provenance")  # pages of the report that are no study's
+NOT_STUDIES = (*RESERVED, "index", "provenance")  # nor may a study's page take the place of another
 CHAIN = ("domain", "split", "models", "training", "attribution", "faithfulness", "linear", "consensus")
 
 
@@ -159,11 +159,9 @@ def load_studies(directory: Path, names: Iterable[str] | str | None = None) -> d
 
 def load_study(path: Path) -> Study:
     """Load, check and complete one study file; raises one ConsilienceError with a line for every fault."""
-    reserved = (*RESERVED, *PAGES)
-    if not re.fullmatch(r"[A-Za-z0-9_]+", path.stem) or path.stem.lower() in reserved:
-        raise ConsilienceError(
-            f"{path}: a study is named by letters, digits and _, not {', '.join(reserved)}; rename the file"
-        )
+    if not re.fullmatch(r"[A-Za-z0-9_]+", path.stem) or path.stem.lower() in NOT_STUDIES:
+        names = ", ".join(NOT_STUDIES)
+        raise ConsilienceError(f"{path}: a study is named by letters, digits and _, not {names}; rename the file")
     settings, faults = read_yaml(path), []
     try:
         schema = merged_schema(path, settings)
@@ -198,8 +196,7 @@ def load_study(path: Path) -> Study:
 def check_config(config: Mapping[str, Any], file: str = "config.yaml or --config") -> dict[str, Any]:
     """Check config.yaml together with --config, and return it with defaults filled."""
     schema = read_yaml(SCHEMAS / "config.schema.yaml")
-    lines = problems(dict(config), schema)
-    if lines:
+    if lines := problems(dict(config), schema):
         raise ConsilienceError("\n".join(f"{file}: {line}" for line in lines))
     return completed(dict(config), schema)
 

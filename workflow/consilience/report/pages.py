@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from consilience.configuration import PAGES
+from consilience.configuration import NOT_STUDIES
 from consilience.evaluation import number
 from consilience.files import write_text
 
@@ -112,4 +112,4 @@ def write_run(path: str | Path, facts: Mapping[str, Any]) -> None:
 
 def other_pages(folder: Path, studies: Iterable[str]) -> list[str]:
     """Return the studies that have a page in a folder and are none of these: removed ones, or those of other runs."""
-    return sorted({path.stem for path in folder.glob("*.html")} - {*studies, *PAGES})
+    return sorted({path.stem for path in folder.glob("*.html")} - {*studies, *NOT_STUDIES})
