@@ -1,6 +1,7 @@
 """Puts the tests' own domain beside the shipped ones, and says where real data lie."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 # One worker of pytest a core: threads beyond that wait for each other. Before torch and NumPy are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that starts the tests in the background has them ignore it, and all that they start: Ctrl-C would reach nobody.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["CONSILIENCE_DOMAINS"] = str(TESTS / "domains")
 TOGETHER = ("tests/slurm/", "tests/workflow/test_faults.py")
 SHARED = Path(os.environ.get("CONSILIENCE_SHARED_DATA", ROOT.parent / "shared" / "data"))

@@ -67,7 +67,7 @@ def test_a_target_that_cannot_be_is_answered_with_the_nearest(tmp_path, argument
 def test_an_unknown_study_and_an_empty_folder(tmp_path):
     run = snakemake(tmp_path, names=("expresion_tiny",))
     assert run.returncode != 0
-    assert lines_with(run.stdout, "no study 'expresion_tiny' in ")[0].startswith("no study")
+    assert lines_with(run.stdout, "no study 'expresion_tiny' in ")[0].startswith("studies: no study")
     assert "common.smk" not in run.stdout
     (tmp_path / "empty").mkdir()
     run = snakemake(tmp_path, studies=tmp_path / "empty")

@@ -54,7 +54,7 @@ def digests(directory):
 def test_the_run_ends_with_a_summary(finished):
     _, output = finished
     for text in ("toy: circle, square, triangle; 240 samples", "expression_tiny: IRF2BP2; 160 samples", "drivers",
-                 "recovery", "look at    results/expression_tiny/top_drivers.csv"):  # fmt: skip
+                 "recovery", "look at    results/report/expression_tiny.html", " results/expression_tiny/top_drivers.csv"):  # fmt: skip
         assert text in output
 
 

@@ -90,7 +90,7 @@ def test_a_changed_setting_reruns_the_rules_that_take_it(clone, finished):
     ("file", "pages"),
     [
         ("workflow/consilience/domains/fashion/notes.py", 1),
-        ("workflow/consilience/report/cards.py", len(list(STUDIES.glob("*.yaml")))),
+        ("workflow/consilience/report/cards.py", 3),
         ("workflow/rules/common.smk", 0),
     ],
 )
@@ -99,7 +99,8 @@ def test_a_page_is_written_anew_where_its_study_changed(clone, finished, file, p
     shutil.copytree(finished[0], directory, symlinks=True)
     path = clone / file
     path.write_text(path.read_text() + "\nMORE = 1\n")
-    assert jobs(snakemake(directory, "--dry-run", workflow=clone, check=True).stdout).get("page", 0) == pages
+    run = snakemake(directory, "--dry-run", workflow=clone, names=("toy", "fashion_tiny", "mirna_tiny"), check=True)
+    assert jobs(run.stdout).get("page", 0) == pages
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,11 @@ def shown_exhibits(wildcards):
     return exhibits_of(study.domain, paths_of(study.name), EXHIBITS, {"study": [study.name], "model": study.models})
 
 
+def named_exhibits(wildcards):
+    """The same, captions of the workflow's own by their place in it: a copy elsewhere has the same pages."""
+    return [{**one, "caption": one["caption"].removeprefix(f"{LIBRARY}/")} for one in shown_exhibits(wildcards)]
+
+
 def shown_of(wildcards):
     """What a study's page shows or offers: exhibits, tables and texts."""
     marked = [one["path"] for one in shown_exhibits(wildcards)]

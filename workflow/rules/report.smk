@@ -78,7 +78,7 @@ rule page:
         methods=lambda wildcards: study_of(wildcards).methods,
         consensus=setting("consensus"),
         lists=lambda wildcards: list(EXTRA_LISTS.get(wildcards.study, {})),
-        exhibits=shown_exhibits,
+        exhibits=named_exhibits,
         threads=1,
         texts=lambda wildcards: texts_of(shown_exhibits(wildcards)),
         code=lambda wildcards: fingerprint(SCRIPTS / "page.py"),

@@ -7,12 +7,15 @@ from consilience.jobs import job
 
 from pathlib import Path
 
+import consilience
 from consilience.files import read_table, whole_folder
 from consilience.report.cards import cards, first_cards, signed_ranks, strongest
 from consilience.report.overview import metric_table, overview
 from consilience.report.pages import write_page
 from consilience.report.study import show
 from consilience.study_results import StudyResults
+
+WORKFLOW = Path(consilience.__file__).parents[1]
 
 if "snakemake" in globals():
     with job(snakemake) as log:
@@ -37,8 +40,10 @@ if "snakemake" in globals():
             **{key: params.consensus[key] for key in ("top", "minimum_models")},
             "first": first_cards(found, study.targets),
         }
+        # A caption that is not the workflow's own has a whole path, which stays as it is.
+        exhibits = [{**one, "caption": str(WORKFLOW / one["caption"])} for one in params.exhibits]
         with whole_folder(output.files) as folder:
-            shown = show(params.exhibits, given.shown, folder)
+            shown = show(exhibits, given.shown, folder)
         write_page(
             output.page,
             "study.html",
