@@ -36,7 +36,7 @@ class Exhibit:
 def exhibits_of(
     domain: str, paths: Iterable[str], exhibits: Iterable[Exhibit], known: Mapping[str, Iterable[str]]
 ) -> list[dict[str, Any]]:
-    """Return what is shown of a study of this domain among its `paths`: path, caption and section, in marked order.
+    """Return what is shown of a study of this domain among its `paths`: path, caption and section, in the order of `paths`.
 
     `known` are the values that wildcards can have: {model}.tsv is no {model}_curves.tsv, of which no model is the name.
     A path that two rules marked, a slice's and the chain's, is shown once, as the slice's.
@@ -48,4 +48,5 @@ def exhibits_of(
         for path in (one for one in paths if exhibit.matches(one, known)):
             if path not in found or exhibit.domain:
                 found[path] = {"path": path, "caption": exhibit.caption, "section": exhibit.section}
-    return list(found.values())
+    # Not in the order of marks: it would follow from what other studies run beside this one.
+    return [found[path] for path in paths if path in found]
