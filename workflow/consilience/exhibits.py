@@ -36,7 +36,7 @@ class Exhibit:
 def exhibits_of(
     domain: str, paths: Iterable[str], exhibits: Iterable[Exhibit], known: Mapping[str, Iterable[str]]
 ) -> list[dict[str, Any]]:
-    """Return what is shown of a study of this domain among its `paths`: path, caption and section, in the order of `paths`.
+    """Return what is shown of a study of this domain: path, caption and section, in the order of its `paths`.
 
     `known` are the values that wildcards can have: {model}.tsv is no {model}_curves.tsv, of which no model is the name.
     A path that two rules marked, a slice's and the chain's, is shown once, as the slice's.
