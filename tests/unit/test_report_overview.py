@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from consilience.audit import Audit
-from consilience.report.overview import chances, funnel, metric_bars, metric_table, overview, shared, top_of
+from consilience.report.overview import chances, funnel, metric_bars, metric_table, overview, shared
 from tests.unit.report_examples import AUDIT, metric, results
 
 NETWORKS = {"one": metric(0.4, trivial=(-0.2, 0.1, None)), "two": metric(0.7, 0.25), "flat": metric(-0.3, None)}
@@ -126,8 +126,8 @@ def test_drivers_of_a_target_come_by_rank_and_five_at_most():
     ranks = [3, 1, 9, 2, 7, 5]
     top = pd.DataFrame({"feature": [f"f{rank}" for rank in ranks], "target": "y", "rank": ranks, "direction": "positive", "total_positive": ranks})  # fmt: skip
     study = results(NETWORKS, LINEAR, top=pd.concat([top, top.assign(target="z", feature="other")]))
-    assert [row["feature"] for row in top_of(study, "y")] == ["f1", "f2", "f3", "f5", "f7"]
-    assert top_of(study, "none") == []
+    assert [row["feature"] for row in study.strongest("y", 5)] == ["f1", "f2", "f3", "f5", "f7"]
+    assert study.strongest("none", 5) == []
 
 
 def test_what_is_shared_with_the_linear_model_is_summed():

@@ -25,12 +25,12 @@ class Exhibit:
     section: str
     domain: str | None = None
 
-    def matches(self, path: str, known: Mapping[str, Iterable[str]]) -> bool:
-        """Say whether the pattern makes this path: a wildcard is one of its `known` values, or any without a slash."""
+    def shape(self, known: Mapping[str, Iterable[str]]) -> re.Pattern[str]:
+        """Return what the whole of its paths match: a wildcard is one of its `known` values, or any without a slash."""
         texts, names = WILDCARD.split(self.pattern)[::2], WILDCARD.findall(self.pattern)
         values = ["|".join(map(re.escape, known[name])) if name in known else "[^/]+" for name in names]
         parts = [f"{re.escape(text)}(?:{value})" for text, value in zip(texts[:-1], values, strict=True)]
-        return re.fullmatch("".join(parts) + re.escape(texts[-1]), path) is not None
+        return re.compile("".join(parts) + re.escape(texts[-1]))
 
 
 def exhibits_of(
@@ -45,7 +45,7 @@ def exhibits_of(
     fitting = [exhibit for exhibit in exhibits if exhibit.domain in (None, domain)]
     found: dict[str, dict[str, Any]] = {}
     for exhibit in fitting:
-        for path in (one for one in paths if exhibit.matches(one, known)):
+        for path in filter(exhibit.shape(known).fullmatch, paths):
             if path not in found or exhibit.domain:
                 found[path] = {"path": path, "caption": exhibit.caption, "section": exhibit.section}
     # Not in the order of marks: it would follow from what other studies run beside this one.

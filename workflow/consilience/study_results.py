@@ -13,6 +13,7 @@ from consilience.attribution.store import read
 from consilience.consensus.linear import CONSENSUS_KINDS
 from consilience.evaluation import HEADLINE, LESS_IS_BETTER, best_loss, best_trivial
 from consilience.files import read_json, read_table
+from consilience.overlap import LINEAR, NETWORKS, SEPARATOR
 from consilience.splits import ROLES
 
 CHECK_COLUMNS = ("check", "method", "metric", "value", "high")
@@ -97,6 +98,19 @@ class StudyResults:
     def targets(self) -> list[str]:
         """What is attributed."""
         return list(self.drivers["target"].unique())
+
+    def strongest(self, target: str, count: int) -> list[dict[str, Any]]:
+        """Return the strongest drivers of a target: feature, direction, and how many models list it on that side."""
+        rows = self.top[self.top["target"] == target].sort_values("rank", kind="stable").head(count)
+        return [
+            {"feature": row["feature"], "direction": row["direction"], "models": int(row[f"total_{row['direction']}"])}
+            for row in rows.to_dict("records")
+        ]
+
+    @property
+    def shared_with_linear(self) -> pd.DataFrame:
+        """The rows of the overlap that hold the networks against the linear model, one a target and direction."""
+        return self.overlap[self.overlap["sets"] == SEPARATOR.join((NETWORKS, LINEAR))]
 
     @property
     def network(self) -> str:

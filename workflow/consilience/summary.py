@@ -8,7 +8,7 @@ import pandas as pd
 
 from consilience.attribution.names import TOLERANCE
 from consilience.evaluation import number, with_interval
-from consilience.overlap import LINEAR, NETWORKS, SEPARATOR
+from consilience.overlap import LINEAR, NETWORKS
 from consilience.study_results import StudyResults
 
 SHOWN = 5
@@ -179,21 +179,18 @@ def sample_notes(study: StudyResults) -> list[str]:
 
 def driver_texts(study: StudyResults, target: str) -> list[str]:
     """Return the strongest drivers of a target with sign and the share of models that list them on that side."""
-    rows = study.top[study.top["target"] == target].sort_values("rank", kind="stable").head(SHOWN)
     return [
-        f"{'+' if row['direction'] == 'positive' else '-'}{row['feature']} "
-        f"({row['total_' + row['direction']]}/{len(study.voters)})"
-        for row in rows.to_dict("records")
+        f"{'+' if one['direction'] == 'positive' else '-'}{one['feature']} ({one['models']}/{len(study.voters)})"
+        for one in study.strongest(target, SHOWN)
     ]
 
 
 def overlap_line(study: StudyResults) -> str:
     """Return how much the networks and the linear model share, beside chance, summed over targets."""
-    pairs = study.overlap[study.overlap["sets"] == SEPARATOR.join((NETWORKS, LINEAR))]
     parts = [
         f"{rows['intersection'].sum()} {direction} of {rows[f'size_{NETWORKS}'].sum():.0f} "
         f"(chance {rows['expected'].sum():.2g})"
-        for direction, rows in pairs.groupby("direction", sort=False)
+        for direction, rows in study.shared_with_linear.groupby("direction", sort=False)
     ]
     where = f", over {len(study.targets)} targets" if len(study.targets) > 1 else ""
     return f"  overlap    networks and {LINEAR} share {' and '.join(parts)}{where}"

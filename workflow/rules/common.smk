@@ -69,12 +69,8 @@ wildcard_constraints:
 
 def check_asked():
     """Refuse targets that no rule makes, before Snakemake says only that no rule fits."""
-    extra = {
-        name: [*EXTRA_LISTS.get(name, {}).values(), *EXTRA_NOTES.get(name, []), *EXTRA_TARGETS.get(name, [])]
-        for name in STUDIES
-    }
     try:
-        check_targets(sys.argv[1:], STUDIES, extra, ON_REQUEST)
+        check_targets(sys.argv[1:], STUDIES, {name: paths_of(name) for name in STUDIES}, ON_REQUEST)
     except ConsilienceError as error:
         raise terminal.BadInputError(str(error)) from None
 

@@ -114,7 +114,7 @@ class Declaration:
             yield Variant(filled(entry.earlier, there), [filled(path, here) for path in entry.ours], here)
 
     def _known(self, facts: Facts, spelled: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
-        """Return by placeholder its spellings, there and here."""
+        """Return, by name in braces, what it stands for: pairs of the earlier spelling and ours."""
         models = {name: [(spelled.get(model, model), model) for model in models]
                   for name, models in (("model", facts.models), ("first", facts.voters[:1]))}  # fmt: skip
         lists = {"study": [facts.study], "method": facts.methods, "primary": [facts.primary]}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from consilience.attribution.names import TOLERANCE
 from consilience.evaluation import LESS_IS_BETTER, number, with_interval
-from consilience.overlap import LINEAR, NETWORKS, SEPARATOR
+from consilience.overlap import NETWORKS
 from consilience.study_results import StudyResults
 from consilience.summary import SHOWN, recovered, warnings_of
 
@@ -104,18 +104,9 @@ def _changes(audit: pd.DataFrame, index: int) -> bool:
     return lasting and any(row[f"{kind}_after"] != row[f"{kind}_before"] for kind in kinds)
 
 
-def top_of(study: StudyResults, target: str) -> list[dict[str, Any]]:
-    """Return the strongest drivers of a target: feature, direction, and how many models list it on that side."""
-    rows = study.top[study.top["target"] == target].sort_values("rank", kind="stable").head(SHOWN)
-    return [
-        {"feature": row["feature"], "direction": row["direction"], "models": int(row[f"total_{row['direction']}"])}
-        for row in rows.to_dict("records")
-    ]
-
-
 def shared(study: StudyResults) -> dict[str, Any]:
     """Return how many of the networks' drivers the linear model lists too, and how many chance gives."""
-    pairs = study.overlap[study.overlap["sets"] == SEPARATOR.join((NETWORKS, LINEAR))]
+    pairs = study.shared_with_linear
     return {
         "shared": int(pairs["intersection"].sum()),
         "size": int(pairs[f"size_{NETWORKS}"].sum()),
@@ -155,7 +146,7 @@ def overview(study: StudyResults, domain: str) -> dict[str, Any]:
         "method": study.method,
         "listed": len(study.top),
         "overlap": shared(study),
-        "drivers": {target: top_of(study, target) for target in study.targets},
+        "drivers": {target: study.strongest(target, SHOWN) for target in study.targets},
         "funnel": funnel(study.audit),
         **_performance(study),
         **_trust(study),
